@@ -1,0 +1,78 @@
+"""Every setting of the desk, in one typed object read from ``DESK_*`` environment variables.
+
+A misspelt variable is an error, not a silent default.
+"""
+
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_PREFIX = "DESK_"
+
+
+class Settings(BaseSettings):
+    """Fields are the lower-case names of the variables: ``store`` is ``DESK_STORE``."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
+
+    store: str = Field("./desk-data", description="Folder path or s3://bucket/prefix holding everything persistent")
+    market: str = Field("simulated", description="simulated, replay:<folder> or binance")
+    seed: int = Field(7, description="Seed of the simulated market's paths")
+    test_data: Path = Field(Path("../shared/data"), description="Recorded market data for tests and benchmarks")
+
+    initial_capital: Decimal = Field(Decimal(1_000_000), gt=0, description="C0, the capital at inception (brief 0)")
+    reporting_currency: str = Field("USDT", description="Quote asset of every traded symbol")
+    fee_bps: Decimal = Field(Decimal(5), ge=0, description="Taker fee per fill, basis points of notional")
+    slippage_floor_bps: Decimal = Field(Decimal(2), ge=0, description="Least slippage where no book is shown")
+    slippage_cap_bps: Decimal = Field(Decimal(5), ge=0, description="Most slippage where no book is shown")
+
+    duplicates: Literal["reject", "net"] = Field("reject", description="Two rows of one ticker: quarantine, or net them")
+    allow_flat: bool = Field(False, description="Accept a file whose rows are all flat (closes the book)")
+    residual: Literal["floor", "largest_remainder"] = Field("floor", description="What to do with rounding left-overs")
+    stale_mark_seconds: int = Field(120, gt=0, description="A mark older than this does not size or value afresh")
+    untradable_limit: Decimal = Field(Decimal("0.10"), description="Abort a rebalance above this share of untradable weight")
+    max_rebalance_minutes: int = Field(60, gt=0, description="An unfinished rebalance older than this is closed as partial")
+    max_attempts: int = Field(3, gt=0, description="Runs a failed rebalance gets before a person must resume it")
+    csv_deadline_hours: int = Field(26, gt=0, description="Hours without an executed signal before the alert")
+
+    tick_seconds: int = Field(60, gt=0, le=60, description="Seconds between ticks; the log keeps one row a minute")
+    sensor_seconds: int = Field(5, ge=1, description="Seconds between looks at the inbox")
+
+    host: str = Field("127.0.0.1", description="Address both web servers listen on")
+    dagster_port: int = Field(3000, ge=0, description="Port of the Dagster UI")
+    dashboard_port: int = Field(5006, ge=0, description="Port of the dashboard")
+    dagster_url: str = Field("", description="Address of the Dagster UI in links; empty means host and port above")
+    auth: Literal["bcrypt", "off"] = Field("bcrypt", description="off is accepted on a loopback host only")
+    users_file: Path | None = Field(None, description="Lines of <user>:<bcrypt hash>")
+    cookie_secret: str = Field("", repr=False, description="Secret that signs login cookies, 32 characters or more")
+
+    @field_validator("market")
+    @classmethod
+    def _known_market(cls, value: str) -> str:
+        if value in ("simulated", "binance") or (value.startswith("replay:") and len(value) > len("replay:")):
+            return value
+        raise ValueError(f"{value!r} is none of simulated, replay:<folder>, binance")
+
+    @model_validator(mode="after")
+    def _auth_off_only_on_loopback(self) -> "Settings":
+        if self.auth == "off" and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError(f"auth=off needs a loopback host, not {self.host!r}")
+        return self
+
+    @property
+    def dagster_address(self) -> str:
+        """Where the Dagster UI is reached, without a trailing slash."""
+        return (self.dagster_url or f"http://{self.host}:{self.dagster_port}").rstrip("/")
+
+
+def load_settings() -> Settings:
+    """Settings from the environment. Raises ValueError naming any unknown or invalid ``DESK_*`` variable."""
+    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
+    if unknown:
+        raise ValueError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return Settings()

@@ -1,0 +1,109 @@
+"""One truth: every persistent object of the desk goes through a ``Store``.
+
+Six operations, two implementations (a local folder, S3). What each promises is written on the
+protocol below and held by one contract suite, ``tests/resources/test_store_contract.py``.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+# A line to append, or a function that is given the last whole line (b"" when there is none, never with
+# its newline) and returns the new line, or None to append nothing. The function runs under the store's
+# lock or version check and may be called again after a lost race, so it must be pure.
+Line = bytes | Callable[[bytes], bytes | None]
+
+
+class StoreError(Exception):
+    """A store operation failed; the message names the key and the action to take."""
+
+
+class NotFound(StoreError):
+    """The key holds no object."""
+
+
+class AlreadyExists(StoreError):
+    """``create`` found an object at the key; the stored object is untouched."""
+
+
+class VersionConflict(StoreError):
+    """``replace`` found another version than the one given; the stored object is untouched."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer after its retries, or has no space left; nothing was half written."""
+
+
+class StoreUnsafe(StoreError):
+    """The store ignores conditional writes: two writers could overwrite each other unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes read from a key.
+
+    ``data`` is the whole object, or its end when a tail was asked for; ``size`` is the whole object's
+    length in bytes; ``version`` changes whenever the object's content does and is what ``replace`` takes.
+    """
+
+    data: bytes
+    version: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object in a listing. ``modified`` is UTC; ``size`` is in bytes."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Store(Protocol):
+    """Keys are relative, ``/``-separated, without empty, ``.`` or ``..`` segments (else ValueError)."""
+
+    url: str
+
+    def read(self, key: str, *, tail: int | None = None) -> Blob:
+        """The object, or its last ``tail`` bytes. Raises NotFound. Never sees a half-written object."""
+        ...
+
+    def write(self, key: str, data: bytes) -> str:
+        """Replace the object atomically, whoever wrote it; returns the new version."""
+        ...
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write the object if the key is free, else raise AlreadyExists; exactly one racer wins."""
+        ...
+
+    def replace(self, key: str, data: bytes, version: str) -> str:
+        """Write if the stored version is still ``version``, else raise VersionConflict (NotFound if gone)."""
+        ...
+
+    def append(self, key: str, line: Line) -> bytes | None:
+        """Add one whole line (the newline is added here) and return it, or None if the function declined.
+
+        Never lost once returned, never torn, never interleaved; a torn end left by a crash is cut off first.
+        """
+        ...
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        """Entries whose key starts with ``prefix`` and sorts after ``after``, in key order, all pages."""
+        ...
+
+    def check(self) -> None:
+        """Raise StoreUnsafe unless conditional writes are honoured; StoreUnavailable if unreachable."""
+        ...
+
+
+def open_store(url: str) -> Store:
+    """The store at ``url``: ``s3://bucket/prefix``, or a folder path (created when missing)."""
+    if url.startswith("s3://"):
+        from resources.store.s3 import S3Store  # boto3 costs half a second: only where S3 is used
+
+        return S3Store.at(url)
+    from resources.store.local import LocalStore
+
+    return LocalStore(url)
