@@ -1,0 +1,149 @@
+"""The stored ledger: numbered, immutable segments of events, each naming the sha256 of the one before.
+
+A segment is created, never rewritten, so two writers cannot both take a number: the loser folds the winner's
+segment in and tries the next number. Segment 0 states the initial capital. A snapshot saves cold readers the
+replay; it is derived data and may be lost.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from assets.accounting.book import Book, LedgerError
+from assets.accounting.events import Event, from_document, to_document
+from resources.documents import dump_document, load_document, sha256_hex
+from resources.store import AlreadyExists, NotFound, Store
+
+SEGMENTS = "ledger/segments/"
+SNAPSHOT = "ledger/snapshot.json"
+
+
+def segment_key(seq: int) -> str:
+    return f"{SEGMENTS}{seq:012d}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stored batch of events; ``sha256`` is of the stored bytes."""
+
+    seq: int
+    previous_sha256: str
+    sha256: str
+    events: tuple[Event, ...]
+    initial_capital: Decimal | None
+
+
+def read_segment(store: Store, seq: int) -> Segment:
+    """Segment ``seq``. Raises NotFound past the end, LedgerError when its content is not a segment."""
+    data = store.read(segment_key(seq)).data
+    try:
+        document = load_document(data)
+        capital = document.get("initial_capital")
+        return Segment(
+            seq=document["seq"],
+            previous_sha256=document["previous_sha256"],
+            sha256=sha256_hex(data),
+            events=tuple(from_document(event) for event in document["events"]),
+            initial_capital=None if capital is None else Decimal(capital),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerError(f"{segment_key(seq)} is not a ledger segment: {error}") from error
+
+
+class Ledger:
+    """Follows and extends the stored ledger. Not for use by several threads at once."""
+
+    def __init__(self, store: Store, initial_capital: Decimal) -> None:
+        """Opens the ledger in ``store``, founding it with ``initial_capital`` when there is none.
+
+        Raises LedgerError when the stored capital is another one: C0 is history, not a setting to change.
+        """
+        self._store = store
+        self._head = ""
+        genesis = dump_document({"seq": 0, "previous_sha256": "", "initial_capital": initial_capital, "events": []})
+        try:
+            self._founding = read_segment(store, 0)
+        except NotFound:
+            try:
+                store.create(segment_key(0), genesis)
+            except AlreadyExists:
+                pass
+            self._founding = read_segment(store, 0)
+        if self._founding.initial_capital != initial_capital:
+            raise LedgerError(
+                f"the ledger in {store.url} began with {self._founding.initial_capital}, settings say {initial_capital}"
+            )
+        self._initial_capital = initial_capital
+        self._book = self._from_snapshot()
+
+    def book(self) -> Book:
+        """The book after every segment stored by now (one store read when nothing is new)."""
+        while True:
+            try:
+                segment = read_segment(self._store, self._book.seq + 1)
+            except NotFound:
+                return self._book
+            self._fold(segment)
+
+    def book_at(self, seq: int) -> Book:
+        """The book as it stood after segment ``seq``, replayed from the beginning."""
+        book = Book(self._initial_capital)
+        for segment in self.segments(until=seq):
+            book.apply_all(segment.events)
+            book.seq = segment.seq
+        if book.seq != seq:
+            raise LedgerError(f"ledger ends at segment {book.seq}, before {seq}")
+        return book
+
+    def segments(self, *, until: int | None = None) -> Iterator[Segment]:
+        """Stored segments from the first, checking that each continues the chain (LedgerError if not)."""
+        seq, previous = 0, ""
+        while until is None or seq <= until:
+            try:
+                segment = read_segment(self._store, seq)
+            except NotFound:
+                return
+            if segment.seq != seq or segment.previous_sha256 != previous:
+                raise LedgerError(f"{segment_key(seq)} does not continue the chain")
+            yield segment
+            seq, previous = seq + 1, segment.sha256
+
+    def post(self, events: Iterable[Event]) -> list[Event]:
+        """Append the events not yet posted as one segment, atomically; returns those that were new."""
+        wanted: Sequence[Event] = list(events)
+        while True:
+            book = self.book()
+            new = [event for event in wanted if not book.knows(event.event_id)]
+            if not new:
+                return []
+            # Tried on a copy first: a segment that cannot be applied must never be stored.
+            Book.from_document(book.to_document()).apply_all(new)
+            data = dump_document(
+                {"seq": book.seq + 1, "previous_sha256": self._head, "events": [to_document(event) for event in new]}
+            )
+            try:
+                self._store.create(segment_key(book.seq + 1), data)
+            except AlreadyExists:
+                continue
+            self.book()
+            return new
+
+    def snapshot(self) -> None:
+        """Store the present book for cold readers; an older snapshot never overwrites a newer one here."""
+        document = self.book().to_document() | {"head_sha256": self._head}
+        self._store.write(SNAPSHOT, dump_document(document))
+
+    def _fold(self, segment: Segment) -> None:
+        if segment.seq != self._book.seq + 1 or segment.previous_sha256 != self._head:
+            raise LedgerError(f"{segment_key(segment.seq)} does not continue the chain")
+        self._book.apply_all(segment.events)
+        self._book.seq = segment.seq
+        self._head = segment.sha256
+
+    def _from_snapshot(self) -> Book:
+        try:
+            document = load_document(self._store.read(SNAPSHOT).data)
+        except NotFound:
+            return Book(self._initial_capital)
+        self._head = document["head_sha256"]
+        return Book.from_document(document)

@@ -1,0 +1,287 @@
+"""From a file in the inbox to a frozen t0: what is complete, what is new, what executes and what does not.
+
+Detection is the moment that counts: t0, the file's hash and bytes, every mark and the filters are frozen here, and the
+freeze is keyed by content, so the same content is never executed twice whatever it is called and however many
+daemons look. All of it can be repeated: cursors may be lost, processes killed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal
+
+from assets.desk.artifacts import (
+    EXECUTION,
+    INBOX,
+    LATEST_EXECUTED,
+    audit_key,
+    create_bytes_once,
+    create_once,
+    detection_key,
+    filters_key,
+    find,
+    forced_key,
+)
+from assets.desk.desk import Desk
+from assets.desk.signal import rebalance_id_of, trading_day_of_name
+from resources.documents import Document, from_iso, sha256_hex, to_iso
+from resources.market import Mark
+from resources.store import Entry, NotFound
+
+SIGNAL_COPY = "signal.csv"
+DETECTION = "detection.json"
+CLAIM = "claim.json"
+OUTCOME = "outcome.json"
+# The reason an outcome carries when a rebalance was not finished within ``max_rebalance_minutes`` of its t0.
+EXPIRED = "expired"
+
+OutcomeStatus = Literal["executed", "partial", "quarantined", "superseded", "stale", "aborted", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What was frozen at t0. ``marks`` are as the market sent them (finite ones), judged later."""
+
+    rebalance_id: str
+    csv_key: str
+    csv_filename: str
+    csv_modified: datetime
+    csv_sha256: str
+    t0: datetime
+    trading_day: date | None
+    generation: int
+    filters_sha256: str
+    marks: Mapping[str, Mark]
+    source: str
+
+
+def order_id_prefix(detection: Detection) -> str:
+    """First 12 hex of the content's sha256, with the generation from the second on, as order ids begin."""
+    prefix = detection.csv_sha256[:12]
+    return prefix if detection.generation == 1 else f"{prefix}.{detection.generation}"
+
+
+def freeze(desk: Desk, key: str, modified: datetime, data: bytes, generation: int = 1) -> Detection:
+    """Freeze t0 for a complete file, or return what an earlier look froze for the same content."""
+    sha256 = sha256_hex(data)
+    frozen_key = detection_key(sha256, generation)
+    document = find(desk.store, frozen_key)
+    if document is None:
+        filename = key.rsplit("/", 1)[-1]
+        rebalance_id = rebalance_id_of(filename, sha256)
+        trading_day = trading_day_of_name(filename)
+        t0 = desk.clock.now()
+        marks = desk.market.marks(t0)
+        filters = desk.market.exchange_info(t0)
+        create_bytes_once(desk.store, filters_key(sha256_hex(filters)), filters)
+        frozen: Document = {
+            "rebalance_id": rebalance_id if generation == 1 else f"{rebalance_id}.{generation}",
+            "csv_key": key,
+            "csv_filename": filename,
+            "csv_modified_utc": to_iso(modified),
+            "csv_sha256": sha256,
+            "timestamp_utc": to_iso(t0),
+            "trading_day": None if trading_day is None else trading_day.isoformat(),
+            "generation": generation,
+            "filters_sha256": sha256_hex(filters),
+            "marks": {s: [m.price, to_iso(m.as_of)] for s, m in marks.items() if m.price.is_finite()},
+            "source": desk.market.name,
+        }
+        document = create_once(desk.store, frozen_key, lambda: frozen)
+    detection = _detection(document)
+    # The audit set of the rebalance: a kill before this point is made good by the next look, which finds the freeze.
+    create_bytes_once(desk.store, audit_key(detection.rebalance_id, SIGNAL_COPY), data)
+    create_once(desk.store, audit_key(detection.rebalance_id, DETECTION), lambda: document)
+    return detection
+
+
+def detection_of(desk: Desk, rebalance_id: str) -> Detection:
+    """The freeze of a rebalance. Raises NotFound when nothing of that id was ever detected."""
+    document = find(desk.store, audit_key(rebalance_id, DETECTION))
+    if document is None:
+        raise NotFound(f"no signal was detected as {rebalance_id!r}; drop its CSV into {INBOX}")
+    return _detection(document)
+
+
+def _detection(document: Document) -> Detection:
+    day = document["trading_day"]
+    return Detection(
+        document["rebalance_id"],
+        document["csv_key"],
+        document["csv_filename"],
+        from_iso(document["csv_modified_utc"]),
+        document["csv_sha256"],
+        from_iso(document["timestamp_utc"]),
+        None if day is None else date.fromisoformat(day),
+        document["generation"],
+        document["filters_sha256"],
+        {s: Mark(s, Decimal(price), from_iso(as_of)) for s, (price, as_of) in document["marks"].items()},
+        document["source"],
+    )
+
+
+def record_outcome(desk: Desk, detection: Detection, status: OutcomeStatus, reason: str) -> Document:
+    """State, once and for ever, how a rebalance ended; the first statement stands."""
+    return create_once(
+        desk.store,
+        audit_key(detection.rebalance_id, OUTCOME),
+        lambda: {
+            "rebalance_id": detection.rebalance_id,
+            "csv_filename": detection.csv_filename,
+            "csv_sha256": detection.csv_sha256,
+            "status": status,
+            "reason": reason,
+            "timestamp_utc": to_iso(desk.clock.now()),
+        },
+    )
+
+
+def outcome_of(desk: Desk, rebalance_id: str) -> Document | None:
+    return find(desk.store, audit_key(rebalance_id, OUTCOME))
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What the last look saw of one inbox file: enough to tell "still growing" from "complete" from "done".
+
+    ``rebalance_id`` is "" until the file is complete and frozen; ``done`` once its outcome is recorded.
+    """
+
+    size: int
+    modified: str
+    sha256: str
+    rebalance_id: str = ""
+    done: bool = False
+
+
+Sightings = dict[str, Sighting]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The result of one look at the inbox: the sightings to remember, the rebalances that wait for a run (oldest
+    first) and, for the log, what was noticed."""
+
+    sightings: Sightings
+    pending: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def look(desk: Desk, before: Mapping[str, Sighting]) -> Look:
+    """Look at the inbox once. ``before`` is what the last look returned; an empty mapping is always safe."""
+    notices: list[str] = []
+    sightings: Sightings = {}
+    complete: list[tuple[Entry, bytes]] = []
+    for entry in desk.store.list(INBOX):
+        if not entry.key.endswith(".csv"):
+            continue
+        seen = before.get(entry.key)
+        if seen is not None and seen.rebalance_id and _unchanged(seen, entry):
+            sightings[entry.key] = seen
+            continue
+        try:
+            data = desk.store.read(entry.key).data
+        except NotFound:
+            continue
+        sighting = Sighting(len(data), to_iso(entry.modified), sha256_hex(data))
+        sightings[entry.key] = sighting
+        if _is_complete(desk, seen, sighting):
+            complete.append((entry, data))
+    for entry, data in complete:
+        detection = freeze(desk, entry.key, entry.modified, data)
+        sightings[entry.key] = replace(sightings[entry.key], rebalance_id=detection.rebalance_id)
+    pending = _settle(desk, sightings, notices)
+    return Look(sightings, pending, tuple(notices))
+
+
+def _unchanged(seen: Sighting, entry: Entry) -> bool:
+    return seen.size == entry.size and seen.modified == to_iso(entry.modified)
+
+
+def _is_complete(desk: Desk, seen: Sighting | None, now: Sighting) -> bool:
+    """A local file may still be growing: it must look the same, digest included, in two looks. S3 shows an object
+    only once it is whole. Content that was frozen before is complete by definition."""
+    if desk.store.url.startswith("s3://") or find(desk.store, detection_key(now.sha256, 1)) is not None:
+        return True
+    return seen is not None and (seen.size, seen.modified, seen.sha256) == (now.size, now.modified, now.sha256)
+
+
+def _settle(desk: Desk, sightings: Sightings, notices: list[str]) -> tuple[str, ...]:
+    """Decide which frozen signals wait for a run: those that began executing, and the newest of the rest.
+
+    The others are recorded as superseded or stale and never traded.
+    """
+    waiting: dict[str, Detection] = {}
+    for key, sighting in list(sightings.items()):
+        if not sighting.rebalance_id or sighting.done:
+            continue
+        detection = _latest_generation(desk, detection_of(desk, sighting.rebalance_id), notices)
+        done = outcome_of(desk, detection.rebalance_id) is not None
+        sightings[key] = replace(sighting, rebalance_id=detection.rebalance_id, done=done)
+        if not done:
+            waiting[detection.rebalance_id] = detection
+    fresh = []
+    for detection in waiting.values():
+        decided = find(desk.store, audit_key(detection.rebalance_id, CLAIM))
+        if decided is None:
+            fresh.append(detection)
+        elif decided["claim"] != "execute":  # declined by a look that was killed before it could say so
+            record_outcome(desk, detection, decided["claim"], "set aside for a newer signal")
+    fresh.sort(key=_age_rank)
+    for detection in fresh[:-1]:
+        _decline(desk, detection, "superseded", f"{fresh[-1].rebalance_id} is newer", notices)
+    for newest in fresh[-1:]:
+        last_day = _last_trading_day(desk, besides=newest.rebalance_id)
+        dated_back = newest.trading_day is not None and last_day is not None and newest.trading_day < last_day
+        if dated_back and find(desk.store, forced_key(newest.csv_sha256)) is None:
+            _decline(desk, newest, "stale", f"dated {newest.trading_day}, {last_day} came before it", notices)
+    open_ones = [d for d in waiting.values() if outcome_of(desk, d.rebalance_id) is None]
+    return tuple(d.rebalance_id for d in sorted(open_ones, key=lambda d: d.t0))
+
+
+def _age_rank(detection: Detection) -> tuple[date, datetime, str]:
+    """Newest last: by file date (the day it landed where the name has none), modified time, name."""
+    return (detection.trading_day or detection.csv_modified.date(), detection.csv_modified, detection.csv_filename)
+
+
+def _latest_generation(desk: Desk, detection: Detection, notices: list[str]) -> Detection:
+    """The freeze to go on with: one that expired unfinished is frozen anew, up to ``max_attempts`` generations,
+    then a person decides."""
+    while detection.generation < desk.settings.max_attempts:
+        outcome = outcome_of(desk, detection.rebalance_id)
+        if outcome is None or outcome["reason"] != EXPIRED:
+            break
+        data = desk.store.read(audit_key(detection.rebalance_id, SIGNAL_COPY)).data
+        again = freeze(desk, detection.csv_key, detection.csv_modified, data, detection.generation + 1)
+        notices.append(f"{detection.rebalance_id} expired unfinished; starting over as {again.rebalance_id}")
+        detection = again
+    return detection
+
+
+def claim(desk: Desk, rebalance_id: str, what: Literal["execute", "superseded", "stale"]) -> bool:
+    """Decide once between executing a signal and setting it aside; true when ``what`` was (or had been) decided.
+
+    One create settles the race between a run that starts and a look that finds a newer file.
+    """
+    return create_once(desk.store, audit_key(rebalance_id, CLAIM), lambda: {"claim": what})["claim"] == what
+
+
+def _decline(
+    desk: Desk, detection: Detection, status: Literal["superseded", "stale"], reason: str, notices: list[str]
+) -> None:
+    if claim(desk, detection.rebalance_id, status):
+        record_outcome(desk, detection, status, reason)
+        notices.append(f"{detection.rebalance_id} {status}: {reason}")
+
+
+def _last_trading_day(desk: Desk, besides: str) -> date | None:
+    """The newest trading day that is executed or being executed, not counting rebalance ``besides``."""
+    days = []
+    for key in (LATEST_EXECUTED, EXECUTION):
+        document = find(desk.store, key)
+        if document is not None and document["rebalance_id"] != besides:
+            day = detection_of(desk, document["rebalance_id"]).trading_day
+            if day is not None:
+                days.append(day)
+    return max(days, default=None)

@@ -1,0 +1,232 @@
+"""Target quantities from a signal and the capital before execution (reference/trading.md 3.3 and 3.4).
+
+The identity ``pv_pre = gross + rounding + dropped + untradable`` holds exactly. Each target is one floor of
+one exact quotient, ``lots = |n| * PV // (S * P * step)``: computing the scale PV / S first loses a lot on
+more than a tenth of on-grid rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal, localcontext
+from typing import Literal
+
+from assets.accounting.instrument import (
+    Instrument,
+    Instruments,
+    Resolution,
+    lots_of,
+    quantity_of,
+    resolve_tickers,
+)
+from assets.accounting.marks import MarkSet
+from assets.accounting.precision import EXACT, ZERO, logged, logged_ratio
+from assets.desk.signal import SignalRow, has_unit_mismatch
+
+Status = Literal["kept", "dropped", "untradable", "flat", "not_in_csv"]
+
+
+# Contracts that may still be reduced although nothing new may be opened on them.
+_CLOSE_ONLY = ("not_trading",)
+
+
+@dataclass(frozen=True, slots=True)
+class SizedRow:
+    """One symbol's way from signal to target.
+
+    ``target_notional`` = |notional| * pv_pre / S >= 0 in quote (6 decimals); quantities are signed contract
+    units; ``delta_quantity`` = target - current; ``rounding`` = target_notional - |target_quantity| * price for
+    kept rows, else 0. ``status`` with ``reason`` (a stable code, "" when there is nothing to explain):
+
+    - ``kept``: on the grid, to be held
+    - ``dropped``: too small to open, or direction unknown; target 0
+    - ``untradable``: no usable price, no filters or not trading; held as it is, exposure never raised
+    - ``flat``: an explicit zero row; target 0
+    - ``not_in_csv``: held but no longer in the signal; target 0 (held on where it has no price)
+    """
+
+    ticker: str
+    symbol: str
+    side: int
+    notional: Decimal
+    status: Status
+    reason: str
+    target_notional: Decimal
+    target_quantity: Decimal
+    current_quantity: Decimal
+    delta_quantity: Decimal
+    rounding: Decimal
+    strategies: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """How the capital divides; the four sum to ``pv_pre`` exactly. In quote currency."""
+
+    gross: Decimal
+    rounding: Decimal
+    dropped: Decimal
+    untradable: Decimal
+
+    def total(self) -> Decimal:
+        with localcontext(EXACT):
+            return self.gross + self.rounding + self.dropped + self.untradable
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """Sized rows in symbol order; ``untradable_share`` is the untradable fraction of S."""
+
+    pv_pre: Decimal
+    gross_base: Decimal
+    rows: tuple[SizedRow, ...]
+    residual: Residual
+    untradable_share: Decimal
+
+
+def size(
+    rows: Sequence[SignalRow],
+    gross_base: Decimal,
+    pv_pre: Decimal,
+    marks: MarkSet,
+    instruments: Instruments,
+    current: Mapping[str, Decimal],
+    *,
+    quote: str,
+    residual: Literal["floor", "largest_remainder"] = "floor",
+) -> Sizing:
+    """Size every signal row and every held symbol against ``pv_pre``.
+
+    ``gross_base`` is S = sum |notional| over all parsed rows; ``current`` the signed quantities held. Raises
+    ValueError when ``pv_pre`` is not positive.
+    """
+    if pv_pre <= 0:
+        raise ValueError(f"pv_pre must be positive, got {pv_pre}")
+    with localcontext(EXACT):
+        resolutions = resolve_tickers((row.ticker for row in rows), instruments, quote)
+        sized = [
+            _size_row(row, resolutions[row.ticker], gross_base, pv_pre, marks, instruments, current) for row in rows
+        ]
+        if residual == "largest_remainder":
+            sized = _spend_remainders(sized, marks, instruments)
+        named = {row.symbol for row in sized}
+        sized += [_left_the_signal(s, q, marks, instruments) for s, q in current.items() if s not in named]
+        sized.sort(key=lambda row: (row.symbol, row.ticker))
+        return Sizing(
+            pv_pre, gross_base, tuple(sized), _residual(sized, gross_base, pv_pre, marks), _share(sized, gross_base)
+        )
+
+
+def _size_row(
+    row: SignalRow,
+    resolution: Resolution,
+    gross_base: Decimal,
+    pv_pre: Decimal,
+    marks: MarkSet,
+    instruments: Instruments,
+    current: Mapping[str, Decimal],
+) -> SizedRow:
+    symbol = resolution.symbol or row.ticker
+    held = current.get(symbol, ZERO)
+    magnitude = abs(row.notional)
+    share = magnitude * pv_pre
+    target_notional = logged_ratio(share, gross_base) if gross_base else ZERO
+
+    def outcome(status: Status, reason: str, target: Decimal, rounding: Decimal = ZERO) -> SizedRow:
+        return SizedRow(
+            row.ticker, symbol, row.side, row.notional, status, reason, target_notional, target, held,
+            target - held, rounding, row.strategies,
+        )  # fmt: skip
+
+    if resolution.symbol not in instruments or resolution.reason not in ("", *_CLOSE_ONLY):
+        return outcome("untradable", resolution.reason, held)
+    price = marks.price(symbol)
+    if price is None:
+        return outcome("untradable", marks.reason(symbol), held)
+    instrument = instruments[symbol]
+    if has_unit_mismatch(row, price, resolution.multiplier):
+        return outcome("untradable", "unit_mismatch", held)
+    if row.side == 0 or not magnitude:
+        return outcome("dropped", "direction_unknown", ZERO) if magnitude else outcome("flat", "", ZERO)
+    quantity = quantity_of(lots_of((magnitude, pv_pre), (gross_base, price), instrument), instrument)
+    target = quantity * row.side
+    if resolution.reason in _CLOSE_ONLY:
+        return outcome("untradable", resolution.reason, _no_new_exposure(held, target))
+    reason = _opening_refusal(quantity, price, instrument, opens=held * row.side <= 0)
+    if reason:
+        return outcome("dropped", reason, ZERO)
+    return outcome("kept", "", target, logged_ratio(share - quantity * price * gross_base, gross_base))
+
+
+def _opening_refusal(quantity: Decimal, price: Decimal, instrument: Instrument, *, opens: bool) -> str:
+    """Why a target of ``quantity`` cannot be held: below the lot minimum, or too small a notional to open."""
+    if quantity < instrument.min_qty or not quantity:
+        return "below_min_qty"
+    if opens and quantity * price < instrument.min_notional:
+        return "below_min_notional"
+    return ""
+
+
+def _no_new_exposure(held: Decimal, target: Decimal) -> Decimal:
+    """The part of the way from ``held`` to ``target`` that only reduces."""
+    if held * target <= 0:
+        return ZERO
+    return target if abs(target) < abs(held) else held
+
+
+def _left_the_signal(symbol: str, held: Decimal, marks: MarkSet, instruments: Instruments) -> SizedRow:
+    reason = "no_filters" if symbol not in instruments else marks.reason(symbol)
+    target = held if reason else ZERO
+    side = 1 if held > 0 else -1
+    return SizedRow("", symbol, side, ZERO, "not_in_csv", reason, ZERO, target, held, target - held, ZERO, {})
+
+
+def _spend_remainders(rows: list[SizedRow], marks: MarkSet, instruments: Instruments) -> list[SizedRow]:
+    """Give single steps back to kept rows, largest fractional remainder first, while the rounding total pays.
+
+    Never spends what was dropped or untradable: that would lever the remaining names unseen.
+    """
+    budget = sum((row.rounding for row in rows if row.status == "kept"), ZERO)
+
+    def cost(row: SizedRow) -> Decimal:
+        price = marks.price(row.symbol)
+        assert price is not None
+        return instruments[row.symbol].step * price
+
+    order = sorted(
+        (index for index, row in enumerate(rows) if row.status == "kept"),
+        key=lambda index: (-logged_ratio(rows[index].rounding, cost(rows[index])), rows[index].symbol),
+    )
+    for index in order:
+        row, price_of_step = rows[index], cost(rows[index])
+        if price_of_step <= budget:
+            budget -= price_of_step
+            step = instruments[row.symbol].step * row.side
+            rows[index] = replace(
+                row,
+                target_quantity=row.target_quantity + step,
+                delta_quantity=row.delta_quantity + step,
+                rounding=row.rounding - price_of_step,
+            )
+    return rows
+
+
+def _residual(rows: Sequence[SizedRow], gross_base: Decimal, pv_pre: Decimal, marks: MarkSet) -> Residual:
+    """The division of ``pv_pre``: gross is exact, the two quotients are logged once, rounding is the exact rest."""
+    gross = dropped = untradable = ZERO
+    for row in rows:
+        if row.status == "kept":
+            gross += abs(row.target_quantity) * (marks.price(row.symbol) or ZERO)
+        elif row.status == "dropped":
+            dropped += abs(row.notional)
+        elif row.status == "untradable":
+            untradable += abs(row.notional)
+    if not gross_base:
+        # An accepted all-flat signal targets nothing: the whole capital stays in cash, counted as dropped.
+        return Residual(ZERO, ZERO, logged(pv_pre), ZERO)
+    lost, held = logged_ratio(dropped * pv_pre, gross_base), logged_ratio(untradable * pv_pre, gross_base)
+    return Residual(gross, pv_pre - gross - lost - held, lost, held)
+
+
+def _share(rows: Sequence[SizedRow], gross_base: Decimal) -> Decimal:
+    untradable = sum((abs(row.notional) for row in rows if row.status == "untradable"), ZERO)
+    return logged_ratio(untradable, gross_base) if gross_base else ZERO

@@ -1,0 +1,193 @@
+"""One tick: marks -> latest prices -> portfolio value -> one log row, written at most once a minute.
+
+``value`` is pure. ``Ticker.tick`` loads and stores around it, in an order that makes a killed tick harmless:
+latest prices (overwritten), then the marks row, then the log row computed from the marks row as stored. A second
+writer of the same minute finds the marks row and computes the identical log row, and only one of them lands.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import Literal
+
+from assets.accounting.book import MEMORY, Book
+from assets.accounting.events import Funding
+from assets.accounting.marks import sift
+from assets.accounting.pnl import MissingMark, Valuation, valuation
+from assets.accounting.precision import EXACT, posted
+from assets.desk.artifacts import LATEST_PRICES, PORTFOLIO_VALUE_LOG, find
+from assets.desk.desk import Desk
+from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line
+from resources.documents import Document, dump_document, dump_line, from_iso, load_document, to_iso
+from resources.market import FundingRate, Mark
+from resources.store import NotFound
+
+# Funding published late is still looked for this far back, inside what the book remembers.
+_FUNDING_LOOKBACK = MEMORY - timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What ``latest_prices.json`` states: the last valid mark of each symbol, and who was refused this time."""
+
+    timestamp: datetime
+    marks: Mapping[str, Mark]
+    refused: Mapping[str, str]
+    source: str
+
+    def document(self) -> Document:
+        return {
+            "timestamp_utc": to_iso(self.timestamp),
+            "prices": {symbol: mark.price for symbol, mark in self.marks.items()},
+            "as_of": {symbol: to_iso(mark.as_of) for symbol, mark in self.marks.items()},
+            "source": self.source,
+            "refused": dict(self.refused),
+        }
+
+
+def last_valid_marks(document: Document | None) -> dict[str, Mark]:
+    """The marks a stored ``latest_prices.json`` holds (none when there is no such object yet)."""
+    if document is None:
+        return {}
+    as_of = document["as_of"]
+    return {s: Mark(s, Decimal(price), from_iso(as_of[s])) for s, price in document["prices"].items()}
+
+
+def value(book: Book, prices: Prices) -> MarksRow:
+    """The marks row that values ``book``: every held symbol at its last valid mark, the refused ones named stale.
+
+    Raises MissingMark when a held symbol never had a valid mark.
+    """
+    held = sorted(book.positions)
+    missing = [symbol for symbol in held if symbol not in prices.marks]
+    if missing:
+        raise MissingMark(f"no valid mark yet for held {', '.join(missing)}")
+    return MarksRow(
+        timestamp=prices.timestamp,
+        prices={symbol: prices.marks[symbol].price for symbol in held},
+        as_of={symbol: prices.marks[symbol].as_of for symbol in held},
+        stale=tuple(symbol for symbol in held if symbol in prices.refused),
+        ledger_seq=book.seq,
+    )
+
+
+def funding_events(book: Book, rates: list[FundingRate]) -> list[Funding]:
+    """The payments ``rates`` cause: -quantity * mark * rate for what was held strictly before each settlement.
+
+    A rate without a mark, or on nothing held, posts nothing.
+    """
+    events = []
+    with localcontext(EXACT):
+        for rate in rates:
+            quantity = book.held_before(rate.symbol, rate.time)
+            if not quantity or rate.mark is None:
+                continue
+            amount = posted(-quantity * rate.mark * rate.rate)
+            event_id = f"funding:{rate.symbol}:{to_iso(rate.time)}"
+            events.append(Funding(event_id, rate.time, rate.symbol, quantity, rate.mark, rate.rate, amount))
+    return events
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """What a tick did. ``status``: ``logged``; ``already_logged`` (this minute has its row, whoever wrote it);
+    ``clock_behind_log`` (our clock stepped back behind the log, nothing written); ``no_value`` with ``reason``."""
+
+    status: Literal["logged", "already_logged", "clock_behind_log", "no_value"]
+    timestamp: datetime
+    row: Document | None
+    valuation: Valuation | None
+    refused: Mapping[str, str]
+    funding_posted: int
+    reason: str = ""
+
+
+class Ticker:
+    """Ticks one desk, keeping its book and last valid marks in memory between ticks."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._ledger = desk.ledger()
+        self._last_valid = last_valid_marks(find(desk.store, LATEST_PRICES))
+        self._funding_checked: datetime | None = None
+
+    def tick(self) -> TickResult:
+        """Value the portfolio now and log it, unless this minute is logged already."""
+        desk = self._desk
+        now = desk.clock.now()
+        raw = desk.market.marks(now)
+        sifted = sift(raw, now, timedelta(seconds=desk.settings.stale_mark_seconds))
+        self._last_valid.update(sifted.accepted)
+        book = self._ledger.book()
+        refused = {s: sifted.reason(s) for s in (*sifted.refused, *book.positions) if sifted.reason(s)}
+        prices = Prices(now, self._last_valid, refused, desk.market.name)
+        funding = self._post_funding(book, now)
+        book = self._ledger.book()
+        desk.store.write(LATEST_PRICES, dump_document(prices.document()))
+        try:
+            marks = self._claim_minute(value(book, prices))
+        except MissingMark as error:
+            return TickResult("no_value", now, None, None, refused, funding, str(error))
+        if marks is None:
+            return TickResult("clock_behind_log", now, None, None, refused, funding)
+        if marks.ledger_seq != book.seq:
+            book = self._ledger.book_at(marks.ledger_seq)
+        state = valuation(book, marks.prices)
+        row, newest = self._log(marks, state, None if book.baseline is None else book.baseline.rebalance_id)
+        if row is not None:
+            return TickResult("logged", now, row, state, refused, funding)
+        behind = newest > minute_of(marks.timestamp)
+        return TickResult("clock_behind_log" if behind else "already_logged", now, None, state, refused, funding)
+
+    def _post_funding(self, book: Book, now: datetime) -> int:
+        """Post every settlement published since the last look; ids make a repeated look harmless."""
+        since = self._funding_checked or now - _FUNDING_LOOKBACK
+        rates = self._desk.market.funding(book.recently_held(), since, now)
+        events = self._ledger.post(funding_events(book, rates))
+        # Settlements are published with a delay of seconds to minutes: look at the last hour again next time.
+        self._funding_checked = now - timedelta(hours=1)
+        return len(events)
+
+    def _claim_minute(self, wanted: MarksRow) -> MarksRow | None:
+        """Store the marks row of this minute, or find the one already stored; None when the clock stepped back."""
+        minute = minute_of(wanted.timestamp)
+        found: list[bytes] = []
+
+        def line(last: bytes) -> bytes | None:
+            found[:] = [last]
+            return wanted.line() if minute_of_line(last) < minute else None
+
+        if self._desk.store.append(marks_key(minute), line) is not None:
+            return wanted
+        stored = MarksRow.parse(found[0])
+        return stored if minute_of(stored.timestamp) == minute else None
+
+    def _log(self, marks: MarksRow, state: Valuation, rebalance_id: str | None) -> tuple[Document | None, datetime]:
+        """Append the log row unless its minute, or a later one, is there; returns it and the log's minute before."""
+        minute = minute_of(marks.timestamp)
+        rows: list[Document] = []
+        newest = minute
+
+        def line(last: bytes) -> bytes | None:
+            nonlocal newest
+            newest = minute_of_line(last)
+            if newest >= minute:
+                return None
+            seq = load_document(last)["seq"] + 1 if last else 0
+            row = log_row(marks, state, seq=seq, rebalance_id=rebalance_id, source=self._desk.market.name)
+            rows[:] = [row]
+            return dump_line(row)
+
+        appended = self._desk.store.append(PORTFOLIO_VALUE_LOG, line)
+        return (None if appended is None else rows[0]), newest
+
+
+def last_log_line(desk: Desk) -> bytes:
+    """The last whole line of the portfolio-value log, b"" when there is none."""
+    try:
+        data = desk.store.read(PORTFOLIO_VALUE_LOG, tail=65536).data
+    except NotFound:
+        return b""
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    return lines[-1] if lines else b""

@@ -1,0 +1,56 @@
+"""How values become stored bytes: canonical JSON with exact decimals and UTC instants.
+
+The same value always gives the same bytes, so a document's sha256 identifies its content.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import simplejson
+
+Document = dict[str, Any]
+
+
+def dump_document(document: Document) -> bytes:
+    """Canonical UTF-8 JSON: keys sorted, Decimals as plain JSON numbers, no NaN (ValueError)."""
+    return _dump(document, sort_keys=True).encode() + b"\n"
+
+
+def dump_line(row: Document) -> bytes:
+    """One JSON line without its newline, keys in the order given (log rows keep brief 0's order)."""
+    return _dump(row, sort_keys=False).encode()
+
+
+def _dump(value: Document, *, sort_keys: bool) -> str:
+    return simplejson.dumps(
+        value, use_decimal=True, sort_keys=sort_keys, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
+
+
+def load_document(data: bytes) -> Document:
+    """Parse JSON with every fractional number as Decimal. Raises ValueError when it is not a JSON object."""
+    value = simplejson.loads(data, use_decimal=True)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def sha256_hex(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def to_iso(instant: datetime) -> str:
+    """ISO-8601 with microseconds and +00:00; refuses naive and non-UTC instants."""
+    offset = instant.utcoffset()
+    if offset is None or offset:
+        raise ValueError(f"instant must be UTC: {instant!r}")
+    return instant.isoformat(timespec="microseconds")
+
+
+def from_iso(text: str) -> datetime:
+    """The UTC instant written by ``to_iso``; refuses naive text, converts other offsets."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"instant without a time zone: {text!r}")
+    return instant.astimezone(UTC)
