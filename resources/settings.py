@@ -30,12 +30,18 @@ class Settings(BaseSettings):
     slippage_floor_bps: Decimal = Field(Decimal(2), ge=0, description="Least slippage where no book is shown")
     slippage_cap_bps: Decimal = Field(Decimal(5), ge=0, description="Most slippage where no book is shown")
 
-    duplicates: Literal["reject", "net"] = Field("reject", description="Two rows of one ticker: quarantine, or net them")
+    duplicates: Literal["reject", "net"] = Field(
+        "reject", description="Two rows of one ticker: quarantine, or net them"
+    )
     allow_flat: bool = Field(False, description="Accept a file whose rows are all flat (closes the book)")
     residual: Literal["floor", "largest_remainder"] = Field("floor", description="What to do with rounding left-overs")
     stale_mark_seconds: int = Field(120, gt=0, description="A mark older than this does not size or value afresh")
-    untradable_limit: Decimal = Field(Decimal("0.10"), description="Abort a rebalance above this share of untradable weight")
-    max_rebalance_minutes: int = Field(60, gt=0, description="An unfinished rebalance older than this is closed as partial")
+    untradable_limit: Decimal = Field(
+        Decimal("0.10"), description="Abort a rebalance above this share of untradable weight"
+    )
+    max_rebalance_minutes: int = Field(
+        60, gt=0, description="An unfinished rebalance older than this is closed as partial"
+    )
     max_attempts: int = Field(3, gt=0, description="Runs a failed rebalance gets before a person must resume it")
     csv_deadline_hours: int = Field(26, gt=0, description="Hours without an executed signal before the alert")
 

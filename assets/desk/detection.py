@@ -264,7 +264,8 @@ def claim(desk: Desk, rebalance_id: str, what: Literal["execute", "superseded", 
 
     One create settles the race between a run that starts and a look that finds a newer file.
     """
-    return create_once(desk.store, audit_key(rebalance_id, CLAIM), lambda: {"claim": what})["claim"] == what
+    decided = create_once(desk.store, audit_key(rebalance_id, CLAIM), lambda: {"claim": what})
+    return bool(decided["claim"] == what)
 
 
 def _decline(

@@ -9,7 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Protocol
+
+from resources.settings import Settings
 
 
 class MarketError(Exception):
@@ -81,3 +84,20 @@ class Market(Protocol):
     def funding(self, symbols: Collection[str], after: datetime, until: datetime) -> list[FundingRate]:
         """Published settlements with ``after`` < time <= ``until``, by time then symbol."""
         ...
+
+
+def open_market(settings: Settings) -> Market:
+    """The market ``settings.market`` names. Raises MarketError when it cannot be opened."""
+    # Imported here so that a process pays for its own source only.
+    kind, _, folder = settings.market.partition(":")
+    if kind == "simulated":
+        from resources.market.simulated import SimulatedMarket
+
+        return SimulatedMarket(settings.seed)
+    if kind == "replay":
+        from resources.market.replay import ReplayMarket
+
+        return ReplayMarket(Path(folder))
+    from resources.market.binance import BinanceMarket
+
+    return BinanceMarket()

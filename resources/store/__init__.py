@@ -11,8 +11,15 @@ from typing import Protocol
 
 # A line to append, or a function that is given the last whole line (b"" when there is none, never with
 # its newline) and returns the new line, or None to append nothing. The function runs under the store's
-# lock or version check and may be called again after a lost race, so it must be pure.
+# lock or version check and may be called again after a lost race, so it must be pure. A line is neither
+# empty nor holds a newline (else ValueError).
 Line = bytes | Callable[[bytes], bytes | None]
+
+# The stores' own corners of the root: never a key, never listed.
+TEMPORARY, LOCKS, PROBE = ".tmp", ".locks", ".probe"
+
+_LONGEST_SEGMENT = 255  # bytes: the limit of a file name
+_FIRST_REACH = 64 * 1024  # bytes read from a log's end before looking further back for its last line
 
 
 class StoreError(Exception):
@@ -96,6 +103,59 @@ class Store(Protocol):
     def check(self) -> None:
         """Raise StoreUnsafe unless conditional writes are honoured; StoreUnavailable if unreachable."""
         ...
+
+
+def check_key(key: str) -> None:
+    """Raise ValueError unless every store can hold an object at ``key``."""
+    segments = key.split("/")
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise ValueError(f"key {key!r} must be relative, without empty, '.' or '..' segments")
+    if segments[0] in (TEMPORARY, LOCKS, PROBE):
+        raise ValueError(f"key {key!r} lies in {segments[0]!r}, which belongs to the store itself")
+    if "\0" in key or any(len(segment.encode()) > _LONGEST_SEGMENT for segment in segments):
+        raise ValueError(f"key {key!r} has a NUL, or a segment longer than {_LONGEST_SEGMENT} bytes")
+
+
+def is_key(key: str) -> bool:
+    """Whether ``key`` can be read; outsiders leave other names (``inbox/`` made by a console), never listed."""
+    try:
+        check_key(key)
+    except ValueError:
+        return False
+    return True
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise ValueError unless ``prefix`` is empty or the beginning of some key."""
+    folder = prefix.rpartition("/")[0]
+    if folder or prefix.startswith("/"):
+        check_key(folder)
+
+
+def last_line(size: int, read_end: Callable[[int], bytes]) -> tuple[bytes, int]:
+    """The last whole line of a log of ``size`` bytes (b"" if none), and how many bytes end with its newline.
+
+    ``read_end(n)`` gives the log's last n bytes. Bytes past the returned length are a torn end. The cost
+    follows the line's length, not the log's.
+    """
+    reach = min(_FIRST_REACH, size)
+    while True:
+        end = read_end(reach)
+        newline = end.rfind(b"\n")
+        start = end.rfind(b"\n", 0, max(newline, 0)) + 1
+        if newline >= 0 and (start > 0 or reach == size):
+            return end[start:newline], size - reach + newline + 1
+        if reach == size:
+            return b"", 0
+        reach = min(reach * 8, size)
+
+
+def next_line(line: Line, last: bytes) -> bytes | None:
+    """The line to append after the line ``last``, or None when the function declines."""
+    new = line(last) if callable(line) else line
+    if new is not None and (not new or b"\n" in new):
+        raise ValueError(f"a line must be non-empty and hold no newline, got {new[:80]!r}")
+    return new
 
 
 def open_store(url: str) -> Store:
