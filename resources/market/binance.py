@@ -1,0 +1,209 @@
+"""Live Binance USD-M public endpoints. Needs the ``binance`` extra (httpx); no key, nothing is ever ordered.
+
+The exchange answers for the present only: ``at`` cannot reach back, so every mark and book carries the exchange's own
+time and the reader judges its age.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from resources.clock import Clock, SystemClock
+from resources.market import Book, FundingRate, Mark, MarketError
+
+try:
+    import httpx
+except ImportError as missing:
+    raise MarketError("the binance market needs httpx: pip install 'signal-desk[binance]'") from missing
+
+USD_M = "https://fapi.binance.com"
+_TIMEOUT = httpx.Timeout(5.0, connect=3.0)
+_ATTEMPTS = 3
+_BACKOFF_SECONDS = 0.5
+# A longer ban than this is reported instead of waited for: the ticker has a minute for everything.
+_LONGEST_WAIT = timedelta(seconds=5)
+_DEFAULT_BAN = timedelta(seconds=60)
+_EXCHANGE_INFO_LIFE = timedelta(minutes=5)
+_FUNDING_PAGE = 1000
+_UNKNOWN_SYMBOL = -1121
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class _UnknownSymbolError(MarketError):
+    """The exchange does not list the symbol asked for."""
+
+
+class BinanceMarket:
+    """Marks, filters, books and funding of USD-M futures.
+
+    Every method raises MarketError, naming the endpoint, when the exchange refuses, stays silent (three attempts on
+    timeouts and 5xx, 5 s each) or answers something else than documented. After 418 or 429 nothing is sent until
+    Retry-After has passed.
+    """
+
+    name = "BINANCE"
+
+    def __init__(self, base_url: str = USD_M, client: httpx.Client | None = None, clock: Clock | None = None) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._client = client or httpx.Client(timeout=_TIMEOUT)
+        self._clock = clock or SystemClock()
+        self._banned_until: datetime | None = None
+        self._exchange_info: tuple[datetime, bytes] | None = None
+
+    def marks(self, at: datetime) -> Mapping[str, Mark]:  # noqa: ARG002  the exchange only knows the present
+        """Every contract's mark price, delivery contracts too; rows without a price are left out."""
+        endpoint = "/fapi/v1/premiumIndex"
+        answer = _parsed(endpoint, self._get(endpoint))
+        try:
+            return {
+                row["symbol"]: Mark(row["symbol"], Decimal(row["markPrice"]), _instant(row["time"]))
+                for row in answer
+                if row["markPrice"] != ""
+            }
+        except _MALFORMED as error:
+            raise _unexpected(endpoint, error) from error
+
+    def exchange_info(self, at: datetime) -> bytes:
+        """The newest exchange-info bytes, fetched at most once in five minutes of ``at``."""
+        if self._exchange_info is not None:
+            fetched, data = self._exchange_info
+            if timedelta(0) <= at - fetched < _EXCHANGE_INFO_LIFE:
+                return data
+        endpoint = "/fapi/v1/exchangeInfo"
+        data = self._get(endpoint)
+        answer = _parsed(endpoint, data)
+        if not isinstance(answer, dict) or not isinstance(answer.get("symbols"), list):
+            raise _unexpected(endpoint, "no list of symbols")
+        self._exchange_info = (at, data)
+        return data
+
+    def liquidity(self, symbol: str, at: datetime) -> Book | None:  # noqa: ARG002  as for marks
+        """The best 100 levels a side; None for a symbol the exchange does not list."""
+        endpoint = "/fapi/v1/depth"
+        try:
+            data = self._get(endpoint, symbol=symbol, limit=100)
+        except _UnknownSymbolError:
+            return None
+        answer = _parsed(endpoint, data)
+        try:
+            bids, asks = (
+                tuple((Decimal(price), Decimal(quantity)) for price, quantity in answer[side])
+                for side in ("bids", "asks")
+            )
+            return Book(symbol, bids, asks, _instant(answer["T"]))
+        except _MALFORMED as error:
+            raise _unexpected(endpoint, error) from error
+
+    def funding(self, symbols: Collection[str], after: datetime, until: datetime) -> list[FundingRate]:
+        """Published settlements page by page. Delivery contracts have none, whatever premiumIndex shows for them."""
+        settlements = [
+            settlement for symbol in sorted(set(symbols)) for settlement in self._settlements(symbol, after, until)
+        ]
+        return sorted(settlements, key=lambda settlement: (settlement.time, settlement.symbol))
+
+    def _settlements(self, symbol: str, after: datetime, until: datetime) -> list[FundingRate]:
+        endpoint = "/fapi/v1/fundingRate"
+        settlements: list[FundingRate] = []
+        start, end = _milliseconds(after), _milliseconds(until)
+        while start <= end:
+            try:
+                data = self._get(endpoint, symbol=symbol, startTime=start, endTime=end, limit=_FUNDING_PAGE)
+            except _UnknownSymbolError:
+                return []
+            answer = _parsed(endpoint, data)
+            try:
+                page = [_settlement(row) for row in answer]
+            except _MALFORMED as error:
+                raise _unexpected(endpoint, error) from error
+            settlements += [row for row in page if row.symbol == symbol and after < row.time <= until]
+            if len(page) < _FUNDING_PAGE:
+                break
+            following = _milliseconds(max(row.time for row in page)) + 1
+            if following <= start:
+                raise _unexpected(endpoint, f"a full page of {symbol} that ends before {start}")
+            start = following
+        return settlements
+
+    def _get(self, endpoint: str, **parameters: str | int) -> bytes:
+        """The body of a 200 answer."""
+        problem = ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._clock.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
+            self._wait_out_ban(endpoint)
+            try:
+                response = self._client.get(self._base_url + endpoint, params=parameters)
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+                continue
+            if response.status_code in (418, 429):
+                self._banned_until = self._clock.now() + _retry_after(response)
+                problem = f"rate limit, HTTP {response.status_code}"
+            elif response.status_code >= 500:
+                problem = f"HTTP {response.status_code}"
+            elif response.status_code == 200:
+                return response.content
+            else:
+                raise _refusal(endpoint, response)
+        raise MarketError(f"binance {endpoint}: no answer after {_ATTEMPTS} attempts ({problem})")
+
+    def _wait_out_ban(self, endpoint: str) -> None:
+        if self._banned_until is None:
+            return
+        wait = self._banned_until - self._clock.now()
+        if wait > _LONGEST_WAIT:
+            until = self._banned_until.isoformat(timespec="seconds")
+            raise MarketError(f"binance {endpoint}: rate limited until {until}, nothing sent")
+        self._clock.sleep(wait.total_seconds())
+        self._banned_until = None
+
+
+_MALFORMED = (KeyError, TypeError, ValueError, InvalidOperation, OverflowError)
+
+
+def _parsed(endpoint: str, data: bytes) -> Any:
+    try:
+        return json.loads(data, parse_float=Decimal)
+    except ValueError as error:
+        raise _unexpected(endpoint, f"not JSON: {data[:80]!r}") from error
+
+
+def _settlement(row: Mapping[str, Any]) -> FundingRate:
+    mark = row["markPrice"]
+    return FundingRate(
+        symbol=row["symbol"],
+        time=_instant(row["fundingTime"]),
+        rate=Decimal(row["fundingRate"]),
+        mark=Decimal(mark) if mark else None,
+    )
+
+
+def _unexpected(endpoint: str, problem: object) -> MarketError:
+    return MarketError(f"binance {endpoint}: unexpected answer: {problem!r}")
+
+
+def _refusal(endpoint: str, response: httpx.Response) -> MarketError:
+    """The exchange's own {code, msg} as an error."""
+    message = f"binance {endpoint}: HTTP {response.status_code}: {response.text[:200]}"
+    try:
+        code = response.json()["code"]
+    except (ValueError, KeyError, TypeError):
+        code = None
+    return _UnknownSymbolError(message) if code == _UNKNOWN_SYMBOL else MarketError(message)
+
+
+def _retry_after(response: httpx.Response) -> timedelta:
+    """The Retry-After header in seconds; a minute where the exchange gives none that can be read."""
+    text = response.headers.get("Retry-After", "")
+    return timedelta(seconds=int(text)) if text.isdecimal() else _DEFAULT_BAN
+
+
+def _instant(milliseconds: int) -> datetime:
+    return _UNIX_EPOCH + milliseconds * _MILLISECOND
+
+
+def _milliseconds(instant: datetime) -> int:
+    return (instant - _UNIX_EPOCH) // _MILLISECOND
