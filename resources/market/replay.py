@@ -111,8 +111,9 @@ class ReplayMarket:
         )
 
     def liquidity(self, symbol: str, at: datetime) -> Depth | None:
+        """The last complete bar's volume; None before the first bar and for a bar without a volume."""
         series = self._bars.get(symbol)
-        if series is None or (bar := series.last(at)) < 0:
+        if series is None or (bar := series.last(at)) < 0 or np.isnan(series.volume[bar]):
             return None
         return Depth(symbol, _exact(series.volume[bar]), _instant(series.known[bar]))
 

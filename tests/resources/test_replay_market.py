@@ -90,6 +90,11 @@ def test_depth_is_the_volume_of_the_last_complete_bar(folder: Path) -> None:
     assert market.liquidity("NOPEUSDT", NOON + MINUTE) is None
 
 
+def test_a_bar_without_volume_says_nothing_about_depth(tmp_path: Path) -> None:
+    _write_bars(tmp_path / "AUSDT.parquet", [0], [1.5], [float("nan")])
+    assert ReplayMarket(tmp_path).liquidity("AUSDT", NOON + MINUTE) is None
+
+
 def test_start_and_end_span_what_can_be_replayed(folder: Path) -> None:
     market = ReplayMarket(folder)
     assert (market.start, market.end) == (NOON + MINUTE, NOON + 6 * MINUTE)
