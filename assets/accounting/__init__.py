@@ -1,0 +1,1 @@
+"""Ground floor: instruments, the event ledger, positions and P&L identities."""
