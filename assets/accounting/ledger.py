@@ -5,7 +5,8 @@ segment in and tries the next number. Segment 0 states the initial capital. A sn
 replay; it is derived data and may be lost.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,6 +14,11 @@ from assets.accounting.book import Book, LedgerError
 from assets.accounting.events import Event, from_document, to_document
 from resources.documents import dump_document, load_document, sha256_hex
 from resources.store import AlreadyExists, NotFound, Store
+
+
+class Overtaken(LedgerError):
+    """Events were not posted because the book they were made for has changed."""
+
 
 SEGMENTS = "ledger/segments/"
 SNAPSHOT = "ledger/snapshot.json"
@@ -46,7 +52,7 @@ def read_segment(store: Store, seq: int) -> Segment:
             events=tuple(from_document(event) for event in document["events"]),
             initial_capital=None if capital is None else Decimal(capital),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise LedgerError(f"{segment_key(seq)} is not a ledger segment: {error}") from error
 
 
@@ -64,10 +70,8 @@ class Ledger:
         try:
             self._founding = read_segment(store, 0)
         except NotFound:
-            try:
+            with suppress(AlreadyExists):
                 store.create(segment_key(0), genesis)
-            except AlreadyExists:
-                pass
             self._founding = read_segment(store, 0)
         if self._founding.initial_capital != initial_capital:
             raise LedgerError(
@@ -108,14 +112,22 @@ class Ledger:
             yield segment
             seq, previous = seq + 1, segment.sha256
 
-    def post(self, events: Iterable[Event]) -> list[Event]:
-        """Append the events not yet posted as one segment, atomically; returns those that were new."""
-        wanted: Sequence[Event] = list(events)
+    def post(self, events: Iterable[Event], *, provided: Callable[[Book], bool] = lambda _: True) -> list[Event]:
+        """Append the events not yet posted as one segment, atomically; returns those that were new.
+
+        ``provided`` is asked about the very book the segment would follow; Overtaken is raised where it says no, so
+        that a writer who was suspended cannot post on top of what others did meanwhile.
+        """
+        wanted: dict[str, Event] = {}
+        for event in events:
+            wanted.setdefault(event.event_id, event)
         while True:
             book = self.book()
-            new = [event for event in wanted if not book.knows(event.event_id)]
+            new = [event for event in wanted.values() if not self._posted(event)]
             if not new:
                 return []
+            if not provided(book):
+                raise Overtaken(f"{new[0].event_id}: the book has changed since this was planned")
             # Tried on a copy first: a segment that cannot be applied must never be stored.
             Book.from_document(book.to_document()).apply_all(new)
             data = dump_document(
@@ -127,6 +139,12 @@ class Ledger:
                 continue
             self.book()
             return new
+
+    def _posted(self, event: Event) -> bool:
+        """Whether the ledger holds an event of this id; what the book has forgotten is looked up in the segments."""
+        if self._book.remembers(event.time):
+            return self._book.knows(event.event_id)
+        return any(event.event_id == posted.event_id for segment in self.segments() for posted in segment.events)
 
     def snapshot(self) -> None:
         """Store the present book for cold readers; an older snapshot never overwrites a newer one here."""

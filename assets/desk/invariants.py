@@ -303,3 +303,14 @@ def one_execution_per_content(outcomes: Iterable[Document]) -> Finding:
             executed.setdefault(outcome["csv_sha256"], []).append(outcome["rebalance_id"])
     wrong = [f"{' and '.join(ids)} executed the same content" for ids in executed.values() if len(ids) > 1]
     return _finding("one_execution_per_content", wrong, contents=len(executed))
+
+
+def content_unchanged(sha256: str, frozen_sha256: str) -> Finding:
+    """The stored copy of the signal is, byte for byte, what was frozen at t0."""
+    wrong = [] if sha256 == frozen_sha256 else [f"sha256 is {sha256}, frozen as {frozen_sha256}"]
+    return _finding("content_unchanged", wrong, sha256=sha256)
+
+
+def sizing_warnings(pre: Document) -> Finding:
+    """Nothing about pv_pre or the log needs a person's eye (age above 5 minutes, more than 10 bps off at t0)."""
+    return _finding("sizing_warnings", list(pre["warnings"]), pv_pre=pre["pv_pre"], pv_at_t0=pre["pv_at_t0"])

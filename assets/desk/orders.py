@@ -4,7 +4,7 @@ Reductions come first, then increases, symbols in order. A zero-cross is two ord
 reduce-only, then an opening order that is sent only once the first has filled (reference/trading.md 3.4).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Literal
@@ -85,15 +85,17 @@ def _reduce(
     """Reduce-only orders: exempt from the notional minimum, not from the lot filter - except a full close, which the
     paper venue takes off-grid too (a step that changed under an open position would leave dust for ever)."""
     wanted = abs(current) - abs(target)
-    closes = not target
-    quantity = wanted if closes else _on_grid(wanted, instrument)
     direction = -1 if current > 0 else 1
-    if not closes and quantity < instrument.min_qty:
+    if not target:
+        orders += _children(row, split_close(wanted, instrument), direction, id_prefix, leg="reduce", closes=True)
+        return
+    quantity = _on_grid(wanted, instrument)
+    if not quantity or quantity < instrument.min_qty:
         shortfalls.append(Shortfall(row.symbol, wanted * direction, "below_min_qty"))
         return
-    orders += _children(row, quantity, direction, instrument, id_prefix, leg="reduce", closes=closes)
-    if quantity != wanted:
-        shortfalls.append(Shortfall(row.symbol, (wanted - quantity) * direction, "off_grid_position"))
+    parts = split(quantity, instrument)
+    orders += _children(row, parts, direction, id_prefix, leg="reduce", closes=False)
+    _report_rest(row.symbol, wanted, quantity, parts, direction, shortfalls)
 
 
 def _open(
@@ -109,23 +111,38 @@ def _open(
     wanted = abs(target) - abs(current)
     quantity = _on_grid(wanted, instrument)
     direction = 1 if target > 0 else -1
-    if quantity < instrument.min_qty or quantity * price < instrument.min_notional:
-        reason = "below_min_qty" if quantity < instrument.min_qty else "below_min_notional"
+    below_min_qty = not quantity or quantity < instrument.min_qty
+    if below_min_qty or quantity * price < instrument.min_notional:
+        reason = "below_min_qty" if below_min_qty else "below_min_notional"
         shortfalls.append(Shortfall(row.symbol, wanted * direction, reason))
         return
-    orders += _children(row, quantity, direction, instrument, id_prefix, leg="open", closes=False)
-    if quantity != wanted:
-        shortfalls.append(Shortfall(row.symbol, (wanted - quantity) * direction, "off_grid_position"))
+    parts = split(quantity, instrument)
+    orders += _children(row, parts, direction, id_prefix, leg="open", closes=False)
+    _report_rest(row.symbol, wanted, quantity, parts, direction, shortfalls)
 
 
 def _on_grid(quantity: Decimal, instrument: Instrument) -> Decimal:
     return quantity_of(floor_lots(quantity, instrument), instrument)
 
 
+def _report_rest(
+    symbol: str,
+    wanted: Decimal,
+    quantity: Decimal,
+    parts: Sequence[Decimal],
+    direction: int,
+    shortfalls: list[Shortfall],
+) -> None:
+    """Name what the grid (``wanted`` against ``quantity``) and the split (against ``parts``) leave unordered."""
+    rest = wanted - sum(parts, ZERO)
+    if rest:
+        reason = "off_grid_position" if quantity != wanted else "below_min_qty"
+        shortfalls.append(Shortfall(symbol, rest * direction, reason))
+
+
 def _children(
-    row: SizedRow, quantity: Decimal, direction: int, instrument: Instrument, id_prefix: str, *, leg: Leg, closes: bool
+    row: SizedRow, parts: Sequence[Decimal], direction: int, id_prefix: str, *, leg: Leg, closes: bool
 ) -> list[PlannedOrder]:
-    """Split at the market maximum into near-equal children, so that no child falls below a minimum."""
     return [
         PlannedOrder(
             order_id=f"{id_prefix}-{row.symbol}-{leg}-{n}",
@@ -137,20 +154,40 @@ def _children(
             leg=leg,
             strategies=row.strategies,
         )
-        for n, part in enumerate(split(quantity, instrument), start=1)
+        for n, part in enumerate(parts, start=1)
     ]
 
 
 def split(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
-    """``quantity`` in as few near-equal parts as the market order maximum allows; parts sum to it exactly.
+    """``quantity`` > 0, on the grid, in as few near-equal parts as the market maximum allows, each on the grid.
 
-    Every part but the first is a whole number of steps; the first carries what is off the grid.
+    The parts sum to ``quantity`` unless no such parts reach the minimum: the last is then left out.
     """
     if not instrument.max_qty or quantity <= instrument.max_qty:
         return [quantity]
-    count = int(-(-quantity // instrument.max_qty))
-    lots = quantity // instrument.step
-    each, extra = divmod(int(lots), count)
-    parts = [(each + (n < extra)) * instrument.step for n in range(count)]
-    parts[0] += quantity - lots * instrument.step
-    return parts
+    parts = split_close(quantity, instrument)
+    parts[-1] = _on_grid(parts[-1], instrument)
+    if parts[-1] >= instrument.min_qty and parts[-1]:
+        return parts
+    return [_on_grid(instrument.max_qty, instrument)] * (len(parts) - 1)
+
+
+def split_close(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
+    """A close of ``quantity`` > 0 in as few near-equal parts as the market maximum allows; they sum to it exactly.
+
+    Every part but the last is on the grid; the last carries what is not.
+    """
+    if not instrument.max_qty or quantity <= instrument.max_qty:
+        return [quantity]
+    most = _on_grid(instrument.max_qty, instrument)
+    # "//" on Decimals truncates: of a positive quotient that is the floor, and a rest needs one part more.
+    count = int(quantity // most) + (1 if quantity % most else 0)
+    parts = []
+    for remaining in range(count, 1, -1):
+        # The larger parts first, so that none exceeds the maximum: the ceiling of the mean, on the grid.
+        part = quantity_of(floor_lots(quantity / remaining, instrument), instrument)
+        if part * remaining < quantity:
+            part += instrument.step
+        parts.append(part)
+        quantity -= part
+    return [*parts, quantity]

@@ -72,7 +72,7 @@ PV_AGE_LIMIT = timedelta(hours=26)
 _LOG_TAIL = 262_144
 
 
-class RebalanceRefused(Exception):  # noqa: N818 (an outcome, not a programming error)
+class RebalanceRefused(Exception):
     """This rebalance will not execute; ``outcome`` is recorded and final."""
 
     def __init__(self, outcome: Document) -> None:
@@ -80,11 +80,11 @@ class RebalanceRefused(Exception):  # noqa: N818 (an outcome, not a programming 
         self.outcome = outcome
 
 
-class ExecutionBusy(Exception):  # noqa: N818 (a state of affairs; trying again later is right)
+class ExecutionBusy(Exception):
     """Another rebalance holds the execution lock and may still finish."""
 
 
-class ClockBehind(Exception):  # noqa: N818
+class ClockBehind(Exception):
     """The clock is not past t0 or the last fill: it stepped back. Trying again later is right."""
 
 
@@ -154,7 +154,7 @@ def freeze_pre_execution(desk: Desk, rebalance_id: str, run_id: str | None = Non
     return document
 
 
-class CannotSize(Exception):  # noqa: N818
+class CannotSize(Exception):
     """No sizing is possible; the message says why."""
 
 
@@ -330,7 +330,7 @@ def execute_orders(desk: Desk, rebalance_id: str, run_id: str | None = None) -> 
         try:
             document = create_once(
                 desk.store,
-                audit_key(rebalance_id, _batch_name(batch)),
+                audit_key(rebalance_id, batch_name(batch)),
                 partial(_execute_batch, desk, detection, pre, orders, batch, tuple(batches), instruments, ledger),
             )
         except CannotSize as error:
@@ -339,12 +339,12 @@ def execute_orders(desk: Desk, rebalance_id: str, run_id: str | None = None) -> 
         batches.append(document)
     inputs = {
         name: sha256_of(desk.store, audit_key(rebalance_id, name))
-        for name in (SIZED_ORDERS, *map(_batch_name, _BATCHES))
+        for name in (SIZED_ORDERS, *map(batch_name, _BATCHES))
     }
     return create_once(desk.store, audit_key(rebalance_id, FILLS), lambda: build_fills(rebalance_id, batches, inputs))
 
 
-def _batch_name(batch: str) -> str:
+def batch_name(batch: str) -> str:
     return f"executions_{batch}.json"
 
 
@@ -391,7 +391,7 @@ def _execute_batch(
                     instrument.tick_size,
                     mark,
                     step,
-                )  # fmt: skip
+                )
             )
     shown = {symbol: desk.market.liquidity(symbol, at) for symbol in sorted({order.symbol for order in send})}
     executions = desk.venue.execute(send, shown.get, at)
@@ -638,7 +638,7 @@ def _open_detection(desk: Desk, rebalance_id: str) -> Detection:
 
 
 def _began_trading(desk: Desk, rebalance_id: str) -> bool:
-    return find(desk.store, audit_key(rebalance_id, _batch_name(_BATCHES[0]))) is not None
+    return find(desk.store, audit_key(rebalance_id, batch_name(_BATCHES[0]))) is not None
 
 
 def _expired(desk: Desk, detection: Detection) -> bool:

@@ -1,0 +1,34 @@
+"""Everything Dagster loads. Adding an asset, check or schedule is one line here."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.desk.assets import desk_resource, external_assets, portfolio_value_history, rebalance_assets
+from assets.desk.checks import rebalance_checks, standing_checks
+from pipelines.jobs import rebalance_job, upkeep_job
+from pipelines.schedules import hourly_upkeep
+from pipelines.sensors import inbox_sensor
+
+
+def build(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The definitions, with ``resources`` in place of the real ones where tests want their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # code references warn once an asset
+        assets = dg.with_source_code_references([*rebalance_assets, portfolio_value_history, *external_assets])
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=[*rebalance_checks, *standing_checks],
+        jobs=[rebalance_job, upkeep_job],
+        schedules=[hourly_upkeep],
+        sensors=[inbox_sensor],
+        resources=resources or {"desk": desk_resource},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return build()

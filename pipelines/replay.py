@@ -1,0 +1,99 @@
+"""``desk replay``: recorded bars and your signals through the whole desk, minute by minute, then verified."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
+from pathlib import Path
+
+from assets.desk.artifacts import INBOX
+from assets.desk.desk import Desk, paper_venue
+from assets.desk.detection import look
+from assets.desk.history import compact
+from assets.desk.rebalance import RebalanceRefused, run_rebalance
+from assets.desk.signal import trading_day_of_name
+from assets.desk.tick import Ticker
+from assets.desk.value_log import MINUTE, minute_of
+from assets.desk.verify import Difference, verify
+from resources.clock import ManualClock
+from resources.market.replay import ReplayMarket
+from resources.settings import Settings
+from resources.store.local import LocalStore
+
+# A file named for 23:55 lands 15 to 45 minutes later (brief 0, P4).
+_LANDS_AT = time_of_day(0, 20)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    ticks: int
+    rebalances: int
+    ticks_per_second: float
+    portfolio_value: Decimal
+    total_pnl: Decimal
+    notices: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+def landing_time(name: str) -> datetime | None:
+    """When a replayed signal lands: 00:20 UTC on the day after the date in its name; None without a date."""
+    day = trading_day_of_name(name)
+    return None if day is None else datetime.combine(day + timedelta(days=1), _LANDS_AT, UTC)
+
+
+def replay(
+    settings: Settings,
+    bars: Path,
+    signals: Path,
+    into: Path,
+    days: int | None,
+    step: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
+) -> Replayed:
+    """Replay into the empty folder ``into``. A refused signal is noticed and the replay goes on, as the desk would."""
+    market = ReplayMarket(bars)
+    start = minute_of(market.start) + MINUTE
+    end = market.end if days is None else min(market.end, start + timedelta(days=days))
+    clock = ManualClock(start)
+    desk = Desk(settings, LocalStore(into), market, clock, paper_venue(settings))
+    waiting = sorted(
+        (landing, path) for path in signals.glob("*.csv") if (landing := landing_time(path.name)) and landing >= start
+    )
+    notices = [f"{path.name}: no date in its name, not replayed" for path in signals.glob("*.csv")
+               if landing_time(path.name) is None]  # fmt: skip
+    minutes = int((end - start) / MINUTE)
+    ticker, result, executed = Ticker(desk), None, 0
+    began = time.perf_counter()
+    for minute in range(minutes + 1):
+        clock.move_to(start + minute * MINUTE)
+        result = ticker.tick()
+        while waiting and waiting[0][0] <= clock.now():
+            executed += _execute(desk, clock, waiting.pop(0)[1], notices)
+        step("minute ticks", minute, minutes)
+    ticks_per_second = (minutes + 1) / (time.perf_counter() - began)
+    compact(desk.store, clock.now().date())
+    report = verify(desk, step)
+    assert result is not None
+    assert result.valuation is not None
+    return Replayed(
+        minutes + 1, executed, ticks_per_second, result.valuation.portfolio_value, result.valuation.total_pnl,
+        tuple(notices), report.differences,
+    )  # fmt: skip
+
+
+def _execute(desk: Desk, clock: ManualClock, path: Path, notices: list[str]) -> int:
+    desk.store.write(f"{INBOX}{path.name}", path.read_bytes())
+    seen = look(desk, {})
+    clock.sleep(5)
+    executed = 0
+    for rebalance_id in look(desk, seen.sightings).pending:
+        clock.sleep(5)
+        try:
+            outcome = run_rebalance(desk, rebalance_id)
+        except RebalanceRefused as refusal:
+            outcome = refusal.outcome
+        if outcome["status"] != "executed":
+            notices.append(f"{rebalance_id}: {outcome['status']} {outcome['reason']}")
+        executed += outcome["status"] in ("executed", "partial")
+    return executed

@@ -1,0 +1,119 @@
+"""The resident ticker: one process that values the portfolio every minute and tells Dagster about it.
+
+Not a run a minute: a run costs seconds of CPU and files without end, a runless event six milliseconds
+(reference/dagster.md 2.9). What Dagster is told is a report; the store is the truth, and the ticker goes on when
+Dagster is down.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from assets.accounting.book import LedgerError
+from assets.desk import metadata
+from assets.desk.assets import latest_prices, portfolio_value_log
+from assets.desk.desk import Desk
+from assets.desk.invariants import Finding, log_identities
+from assets.desk.tick import Ticker, TickResult
+from assets.desk.value_log import parse_log_row
+from resources.documents import dump_line, to_iso
+from resources.market import MarketError
+from resources.store import StoreError
+
+log = logging.getLogger("desk.ticker")
+
+Report = Callable[[TickResult], None]
+
+# A check evaluation doubles the event log's growth, so an unchanged verdict is repeated hourly, not every minute.
+_CHECK_HEARTBEAT = timedelta(hours=1)
+
+
+class DagsterReport:
+    """Reports ticks to a Dagster instance as runless events on the external assets."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._checked: tuple[bool, datetime] | None = None
+
+    def __call__(self, result: TickResult) -> None:
+        events: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = [
+            dg.AssetMaterialization(
+                latest_prices.key,
+                metadata={"as_of": to_iso(result.timestamp), "refused": dict(result.refused) or "none"},
+            )
+        ]
+        if result.row is not None:
+            shown = ("timestamp", "portfolio_value", "daily_pnl", "total_pnl", "base_cumulative", "seq", "source")
+            events.append(
+                dg.AssetMaterialization(
+                    portfolio_value_log.key,
+                    metadata={**metadata.entries(result.row, *shown), "stale": result.row["stale"] or "none"},
+                )
+            )
+            events += self._identities(result)
+        for event in events:
+            self._instance.report_runless_asset_event(event)
+
+    def _identities(self, result: TickResult) -> list[dg.AssetCheckEvaluation]:
+        assert result.row is not None
+        assert result.valuation is not None
+        capital = result.valuation.portfolio_value - result.valuation.total_pnl - result.valuation.net_flows
+        finding = log_identities([parse_log_row(dump_line(result.row))], capital)
+        same = self._checked is not None and self._checked[0] == finding.passed
+        if same and self._checked is not None and result.timestamp - self._checked[1] < _CHECK_HEARTBEAT:
+            return []
+        self._checked = (finding.passed, result.timestamp)
+        return [_evaluation(finding)]
+
+
+def _evaluation(finding: Finding) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        check_name=finding.name,
+        passed=finding.passed,
+        asset_key=portfolio_value_log.key,
+        metadata=metadata.plain(finding.numbers),
+        description=finding.detail or None,
+    )
+
+
+def dagster_report() -> Report:
+    """Reports to the instance of ``DAGSTER_HOME``; without one nothing is reported, which the log says."""
+    if not os.environ.get("DAGSTER_HOME"):
+        log.warning("DAGSTER_HOME is not set: ticks are not reported to Dagster")
+        return lambda _result: None
+    return DagsterReport(dg.DagsterInstance.get())
+
+
+def run(desk: Desk, report: Report, stop: threading.Event) -> None:
+    """Tick at every multiple of ``tick_seconds`` until ``stop`` is set.
+
+    A tick that fails is logged and leaves its minute missing; the next one tries again with a fresh ticker.
+    """
+    ticker: Ticker | None = None
+    while not stop.is_set():
+        try:
+            ticker = ticker or Ticker(desk)
+            result = ticker.tick()
+            log.info("%s %s %s", to_iso(result.timestamp), result.status, result.reason)
+            _report(report, result)
+        except (StoreError, MarketError, LedgerError) as error:
+            log.error("tick failed: %s: %s", type(error).__name__, error)
+            ticker = None
+        stop.wait(seconds_to_next(desk.clock.now(), desk.settings.tick_seconds))
+
+
+def _report(report: Report, result: TickResult) -> None:
+    try:
+        report(result)
+    except Exception:  # Dagster's storage raises its own kinds; none of them may stop the portfolio value
+        log.exception("the tick is logged, but Dagster could not be told")
+
+
+def seconds_to_next(now: datetime, tick_seconds: int) -> float:
+    """Seconds until the next multiple of ``tick_seconds`` within the hour, and a little more so that it is past."""
+    elapsed = (now.minute * 60 + now.second) % tick_seconds + now.microsecond / 1e6
+    return tick_seconds - elapsed + 0.02
