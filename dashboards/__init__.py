@@ -1,0 +1,1 @@
+"""Where people look: pages that read the store, and only the store."""

@@ -1,0 +1,30 @@
+"""The desk board: scalars, table and chart in one Bokeh root, because each further root costs a page view 13 ms."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import panel as pn
+import param
+from panel.viewable import Child
+
+_HERE = Path(__file__).parent
+
+# The parts of the board's script, joined in this order into the one module that Panel loads.
+_PARTS = ("ages", "pills", "cards", "ranges", "exposure", "positions", "rebalance", "board")
+
+
+def _joined(suffix: str) -> str:
+    return "\n".join((_HERE / f"{part}{suffix}").read_text(encoding="utf-8") for part in _PARTS)
+
+
+class Board(pn.custom.JSComponent):
+    """One session's board. ``desk`` is what ``dashboards.pages.desk`` states for the current snapshot."""
+
+    desk = param.Dict(default={}, doc="Everything shown, texts and numbers; replaced as a whole when it changes")
+    beat = param.Integer(default=0, doc="The server's clock in ms, sent every second: the page's sign of life")
+    range = param.String(default="", doc="Range of the chart: a button's name or <start ms>-<end ms>")
+    view = param.Dict(default={}, doc="Sort column, direction and filter the page was opened with")
+    chart = Child(doc="The chart's pane")
+
+    _esm: ClassVar[str] = _joined(".js")
+    _stylesheets: ClassVar[list[str]] = [_joined(".css")]

@@ -1,0 +1,87 @@
+"""What every page is given and what it must give: a title, a route and the body of one session.
+
+A page is a class in ``dashboards.pages``, made once a process; its state of one viewer lives in what ``body``
+builds and nowhere else, so that closing the tab frees it.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import panel as pn
+
+from dashboards.components.pills import market_source
+from dashboards.snapshot import Poller
+from dashboards.theme.tokens import custom_properties
+from resources.clock import Clock
+from resources.settings import Settings
+
+THEME = Path(__file__).parent / "theme"
+
+_BEAT_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PageContext:
+    """Shared by all pages of a process. ``boot_id`` differs after every restart; ``theme_version`` after a change
+    of the theme's files. ``nav`` holds (title, route) of the pages served, in order."""
+
+    settings: Settings
+    clock: Clock
+    poller: Poller
+    boot_id: str
+    theme_version: str
+    nav: list[tuple[str, str]] = field(default_factory=list)
+
+    def now_ms(self) -> int:
+        """The desk's clock as the browser counts time."""
+        return round(self.clock.now().timestamp() * 1000)
+
+
+class Page(ABC):
+    """One route. Subclasses set ``title`` and ``route`` (one segment, or ``/``)."""
+
+    title: ClassVar[str]
+    route: ClassVar[str]
+
+    def __init__(self, context: PageContext) -> None:
+        self.context = context
+
+    @abstractmethod
+    def body(self) -> pn.viewable.Viewable:
+        """The single component of a session: one Bokeh root."""
+
+    def template(self) -> pn.Template:
+        """A session's page: the shell around ``body``."""
+        context = self.context
+        shell = pn.Template((THEME / "template.html").read_text(encoding="utf-8"), design=pn.theme.Native)
+        shell.add_panel("body", self.body())
+        shown: dict[str, Any] = {
+            "page_title": self.title,
+            "route": self.route,
+            "nav": context.nav,
+            "source": market_source(context.poller.snapshot),
+            "auth": context.settings.auth != "off",
+            "palette": custom_properties(),
+            "theme_version": context.theme_version,
+            "boot": json.dumps({"id": context.boot_id, "now": context.now_ms()}),
+        }
+        for name, value in shown.items():
+            shell.add_variable(name, value)
+        return shell
+
+    def query(self) -> dict[str, str]:
+        """The first value of each parameter in the address of this session."""
+        return {name: values[0].decode(errors="replace") for name, values in pn.state.session_args.items()}
+
+    def every_second(self, refresh: Callable[[], None]) -> None:
+        """Call ``refresh`` each second of this session's life, its changes sent as one message."""
+
+        def held() -> None:
+            with pn.io.hold():
+                refresh()
+
+        pn.state.add_periodic_callback(held, period=_BEAT_MS)

@@ -1,0 +1,1 @@
+"""One module a page; ``dashboards.app`` names those that are served."""
