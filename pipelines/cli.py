@@ -84,7 +84,7 @@ def up(open_pages: bool, sample: bool) -> None:
     `desk up` goes on where the first one stopped.
     """
     from assets.desk.desk import open_desk
-    from pipelines.up import Supervisor, answers, services
+    from pipelines.up import Supervisor, answers, dagster_home, services
 
     settings = _settings()
     with _speaking_plainly():
@@ -95,7 +95,7 @@ def up(open_pages: bool, sample: bool) -> None:
         if answers(address):
             click.echo(f"desk: {address} is in use already; is the desk up?", err=True)
             sys.exit(REFUSED)
-    supervisor = Supervisor(services(settings), click.echo)
+    supervisor = Supervisor(services(settings, dagster_home()), click.echo)
     supervisor.stop_on_signals()
     supervisor.start()
     try:

@@ -1,7 +1,7 @@
 """``desk up``: Dagster, the resident ticker and the dashboard as one thing that starts and stops.
 
 Each is a process of its own: the portfolio value goes on while Dagster restarts, and a page that hangs stops nobody.
-What a service prints goes to a file of its own under ``$DAGSTER_HOME/logs``.
+What a service prints goes to a file of its own under ``$DAGSTER_HOME/services``.
 """
 
 import os
@@ -79,19 +79,29 @@ def _wait_for_group(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return False
 
 
-def dagster_home(environment: dict[str, str]) -> Path:
+def dagster_home() -> Path:
     """``DAGSTER_HOME``, by default ``.dagster`` beside this project, made ready with the project's dagster.yaml."""
-    home = Path(environment.get("DAGSTER_HOME") or PROJECT / ".dagster").resolve()
-    (home / "logs").mkdir(parents=True, exist_ok=True)
+    home = Path(os.environ.get("DAGSTER_HOME") or PROJECT / ".dagster").resolve()
+    (home / "services").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    _create_databases(home)
     return home
 
 
-def services(settings: Settings) -> list[Service]:
-    """The three services, in starting order."""
-    environment = dict(os.environ)
-    home = dagster_home(environment)
-    environment["DAGSTER_HOME"] = str(home)
+def _create_databases(home: Path) -> None:
+    """Create the instance's databases before two processes try to do so at once."""
+    import dagster as dg
+
+    os.environ["DAGSTER_HOME"] = str(home)
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs(limit=1)
+        instance.get_dynamic_partitions("rebalance")
+        instance.all_instigator_state()
+
+
+def services(settings: Settings, home: Path) -> list[Service]:
+    """The three services, in starting order; ``home`` is the Dagster instance they share."""
+    environment = dict(os.environ) | {"DAGSTER_HOME": str(home)}
     scripts = Path(sys.executable).parent
     dagster = [
         str(scripts / "dagster"), "dev", "-w", str(PROJECT / "workspace.yaml"),
@@ -102,7 +112,9 @@ def services(settings: Settings) -> list[Service]:
         "dashboard": [sys.executable, "-m", "dashboards"],
         "dagster": dagster,
     }
-    return [Service(name, command, environment, home / "logs" / f"{name}.log") for name, command in commands.items()]
+    return [
+        Service(name, command, environment, home / "services" / f"{name}.log") for name, command in commands.items()
+    ]
 
 
 def answers(url: str) -> bool:
