@@ -100,8 +100,9 @@ class Book:
 
     def held_before(self, symbol: str, instant: datetime) -> Decimal:
         """Signed quantity held strictly before ``instant``, which must lie within the book's memory."""
-        later = sum((dq for time, _, traded, dq in self._recent if traded == symbol and time >= instant), ZERO)
-        return self.quantity(symbol) - later
+        with localcontext(EXACT):
+            later = sum((dq for time, _, traded, dq in self._recent if traded == symbol and time >= instant), ZERO)
+            return self.quantity(symbol) - later
 
     def recently_held(self) -> set[str]:
         """Symbols held now or traded within the book's memory: those a late funding settlement may concern."""
@@ -111,6 +112,10 @@ class Book:
         """Whether an event of this id was applied within the book's memory."""
         return event_id in self._ids
 
+    def remembers(self, instant: datetime) -> bool:
+        """Whether an event dated ``instant`` can still be told from a repeat."""
+        return self._newest is None or instant >= self._newest - MEMORY
+
     def apply_all(self, events: Iterable[Event]) -> int:
         """Apply events in order; returns how many were new (identity A12: a repeated id changes nothing)."""
         with localcontext(EXACT):
@@ -119,11 +124,11 @@ class Book:
     def _apply(self, event: Event) -> bool:
         if event.event_id in self._ids:
             return False
+        if not self.remembers(event.time):
+            raise LedgerError(f"{event.event_id}: dated {event.time}, older than the book can tell from a repeat")
         if self._newest is None or event.time > self._newest:
             self._newest = event.time
             self._forget()
-        elif event.time < self._newest - MEMORY:
-            raise LedgerError(f"{event.event_id}: dated {event.time}, older than the book can tell from a repeat")
         symbol, traded = "", ZERO
         if isinstance(event, Fill):
             symbol, traded = event.symbol, event.quantity

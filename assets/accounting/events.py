@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from resources.documents import Document, from_iso, to_iso
 
@@ -82,7 +83,7 @@ def to_document(event: Event) -> Document:
 
 
 def from_document(document: Document) -> Event:
-    """The event a document stands for. Raises ValueError on an unknown kind or missing field."""
+    """The event a document stands for. Raises ValueError on an unknown kind, a missing field or one of another type."""
     cls = _KINDS.get(document.get("kind", ""))
     if cls is None:
         raise ValueError(f"unknown ledger event kind {document.get('kind')!r}")
@@ -90,12 +91,32 @@ def from_document(document: Document) -> Event:
     for name in cls.__slots__:
         if name not in document:
             raise ValueError(f"{document['kind']} event lacks {name}")
-        value = document[name]
-        if name == "time":
-            value = from_iso(value)
-        elif isinstance(value, int):
-            value = Decimal(value)
-        elif isinstance(value, dict):
-            value = {key: Decimal(number) for key, number in value.items()}
-        values[name] = value
+        values[name] = _read(name, document[name])
     return cls(**values)
+
+
+_TEXTS = frozenset({"event_id", "symbol", "order_id", "rebalance_id", "note"})
+_NUMBERS_BY_NAME = frozenset({"strategies", "prices", "positions"})
+
+
+def _read(name: str, value: Any) -> Any:
+    if name == "time":
+        return from_iso(value)
+    if name in _TEXTS:
+        if isinstance(value, str):
+            return value
+    elif name in _NUMBERS_BY_NAME:
+        if isinstance(value, dict):
+            return {key: _number(name, number) for key, number in value.items()}
+    else:
+        return _number(name, value)
+    raise ValueError(f"{name} cannot be {value!r}")
+
+
+def _number(name: str, value: Any) -> Decimal:
+    """A stored number: a JSON reader gives int or Decimal, never text or a float."""
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    raise ValueError(f"{name} must be a number, got {value!r}")

@@ -19,6 +19,7 @@ EXECUTION = "execution.json"
 REBALANCES = "rebalances/"
 MARKS_HISTORY = "history/marks/"
 VALUE_HISTORY = "history/portfolio_value/"
+FORCED = "forced/"
 
 
 def audit_key(rebalance_id: str, name: str) -> str:
@@ -37,7 +38,7 @@ def detection_key(csv_sha256: str, generation: int) -> str:
 
 def forced_key(csv_sha256: str) -> str:
     """Present when a person asked for this content to execute although its date is older than the last."""
-    return f"forced/{csv_sha256}.json"
+    return f"{FORCED}{csv_sha256}.json"
 
 
 def find(store: Store, key: str) -> Document | None:

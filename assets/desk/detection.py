@@ -13,6 +13,7 @@ from typing import Literal
 
 from assets.desk.artifacts import (
     EXECUTION,
+    FORCED,
     INBOX,
     LATEST_EXECUTED,
     audit_key,
@@ -145,7 +146,8 @@ def outcome_of(desk: Desk, rebalance_id: str) -> Document | None:
 class Sighting:
     """What the last look saw of one inbox file: enough to tell "still growing" from "complete" from "done".
 
-    ``rebalance_id`` is "" until the file is complete and frozen; ``done`` once its outcome is recorded.
+    ``rebalance_id`` is "" until the file is complete and frozen; ``done`` once its outcome is recorded; ``replaces``
+    names the unfinished rebalance of other content that had this file name before.
     """
 
     size: int
@@ -153,6 +155,7 @@ class Sighting:
     sha256: str
     rebalance_id: str = ""
     done: bool = False
+    replaces: str = ""
 
 
 Sightings = dict[str, Sighting]
@@ -184,7 +187,7 @@ def look(desk: Desk, before: Mapping[str, Sighting]) -> Look:
             data = desk.store.read(entry.key).data
         except NotFound:
             continue
-        sighting = Sighting(len(data), to_iso(entry.modified), sha256_hex(data))
+        sighting = Sighting(len(data), to_iso(entry.modified), sha256_hex(data), replaces=_unfinished(seen))
         sightings[entry.key] = sighting
         if _is_complete(desk, seen, sighting):
             complete.append((entry, data))
@@ -199,6 +202,12 @@ def _unchanged(seen: Sighting, entry: Entry) -> bool:
     return seen.size == entry.size and seen.modified == to_iso(entry.modified)
 
 
+def _unfinished(seen: Sighting | None) -> str:
+    if seen is None or seen.done:
+        return ""
+    return seen.rebalance_id or seen.replaces
+
+
 def _is_complete(desk: Desk, seen: Sighting | None, now: Sighting) -> bool:
     """A local file may still be growing: it must look the same, digest included, in two looks. S3 shows an object
     only once it is whole. Content that was frozen before is complete by definition."""
@@ -210,13 +219,20 @@ def _is_complete(desk: Desk, seen: Sighting | None, now: Sighting) -> bool:
 def _settle(desk: Desk, sightings: Sightings, notices: list[str]) -> tuple[str, ...]:
     """Decide which frozen signals wait for a run: those that began executing, and the newest of the rest.
 
-    The others are recorded as superseded or stale and never traded.
+    The others are recorded as superseded or stale and never traded. The signal that holds the execution lock and one
+    whose file was replaced count too, although the inbox no longer shows them.
     """
     waiting: dict[str, Detection] = {}
+    forced = {entry.key for entry in desk.store.list(FORCED)}
+    replaced = [seen.replaces for seen in sightings.values() if seen.rebalance_id and seen.replaces]
+    for rebalance_id in (*replaced, *_holder_of_lock(desk)):
+        if outcome_of(desk, rebalance_id) is None:
+            waiting[rebalance_id] = detection_of(desk, rebalance_id)
     for key, sighting in list(sightings.items()):
-        if not sighting.rebalance_id or sighting.done:
+        if not sighting.rebalance_id or (sighting.done and forced_key(sighting.sha256) not in forced):
             continue
-        detection = _latest_generation(desk, detection_of(desk, sighting.rebalance_id), notices)
+        is_forced = forced_key(sighting.sha256) in forced
+        detection = _latest_generation(desk, detection_of(desk, sighting.rebalance_id), notices, forced=is_forced)
         done = outcome_of(desk, detection.rebalance_id) is not None
         sightings[key] = replace(sighting, rebalance_id=detection.rebalance_id, done=done)
         if not done:
@@ -232,12 +248,25 @@ def _settle(desk: Desk, sightings: Sightings, notices: list[str]) -> tuple[str, 
     for detection in fresh[:-1]:
         _decline(desk, detection, "superseded", f"{fresh[-1].rebalance_id} is newer", notices)
     for newest in fresh[-1:]:
-        last_day = _last_trading_day(desk, besides=newest.rebalance_id)
-        dated_back = newest.trading_day is not None and last_day is not None and newest.trading_day < last_day
-        if dated_back and find(desk.store, forced_key(newest.csv_sha256)) is None:
-            _decline(desk, newest, "stale", f"dated {newest.trading_day}, {last_day} came before it", notices)
+        if forced_key(newest.csv_sha256) in forced:
+            break
+        for came_before in _executed(desk):
+            if came_before.csv_sha256 == newest.csv_sha256:
+                continue
+            day, last_day = newest.trading_day, came_before.trading_day
+            if day is not None and last_day is not None and day < last_day:
+                _decline(desk, newest, "stale", f"dated {day}, {last_day} came before it", notices)
+            elif newest.generation > 1 and _age_rank(newest) < _age_rank(came_before):
+                # It expired and a newer signal executed meanwhile: starting it over would undo the newer one.
+                _decline(desk, newest, "superseded", f"{came_before.rebalance_id} is newer", notices)
     open_ones = [d for d in waiting.values() if outcome_of(desk, d.rebalance_id) is None]
     return tuple(d.rebalance_id for d in sorted(open_ones, key=lambda d: d.t0))
+
+
+def _holder_of_lock(desk: Desk) -> list[str]:
+    """The rebalance that holds the execution lock, if one does."""
+    held = find(desk.store, EXECUTION)
+    return [held["rebalance_id"]] if held is not None and held["state"] == "executing" else []
 
 
 def _age_rank(detection: Detection) -> tuple[date, datetime, str]:
@@ -245,16 +274,20 @@ def _age_rank(detection: Detection) -> tuple[date, datetime, str]:
     return (detection.trading_day or detection.csv_modified.date(), detection.csv_modified, detection.csv_filename)
 
 
-def _latest_generation(desk: Desk, detection: Detection, notices: list[str]) -> Detection:
-    """The freeze to go on with: one that expired unfinished is frozen anew, up to ``max_attempts`` generations,
-    then a person decides."""
+def _latest_generation(desk: Desk, detection: Detection, notices: list[str], *, forced: bool) -> Detection:
+    """The freeze to go on with: one that expired unfinished, or was stale until a person forced it, is frozen anew,
+    up to ``max_attempts`` generations; then a person decides."""
     while detection.generation < desk.settings.max_attempts:
         outcome = outcome_of(desk, detection.rebalance_id)
-        if outcome is None or outcome["reason"] != EXPIRED:
+        if outcome is None:
+            break
+        expired, wanted_after_all = outcome["reason"] == EXPIRED, forced and outcome["status"] == "stale"
+        if not (expired or wanted_after_all):
             break
         data = desk.store.read(audit_key(detection.rebalance_id, SIGNAL_COPY)).data
         again = freeze(desk, detection.csv_key, detection.csv_modified, data, detection.generation + 1)
-        notices.append(f"{detection.rebalance_id} expired unfinished; starting over as {again.rebalance_id}")
+        why = "expired unfinished" if expired else "was stale and is forced"
+        notices.append(f"{detection.rebalance_id} {why}; starting over as {again.rebalance_id}")
         detection = again
     return detection
 
@@ -276,13 +309,8 @@ def _decline(
         notices.append(f"{detection.rebalance_id} {status}: {reason}")
 
 
-def _last_trading_day(desk: Desk, besides: str) -> date | None:
-    """The newest trading day that is executed or being executed, not counting rebalance ``besides``."""
-    days = []
-    for key in (LATEST_EXECUTED, EXECUTION):
-        document = find(desk.store, key)
-        if document is not None and document["rebalance_id"] != besides:
-            day = detection_of(desk, document["rebalance_id"]).trading_day
-            if day is not None:
-                days.append(day)
-    return max(days, default=None)
+def _executed(desk: Desk) -> list[Detection]:
+    """What was executed last, and what is being executed."""
+    executed = find(desk.store, LATEST_EXECUTED)
+    ids = [*([] if executed is None else [executed["rebalance_id"]]), *_holder_of_lock(desk)]
+    return [detection_of(desk, rebalance_id) for rebalance_id in ids]

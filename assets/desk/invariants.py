@@ -4,6 +4,7 @@
 A finding says what was compared with what; ``detail`` is a sentence when it failed.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -139,7 +140,8 @@ def _lot_problems(order: Document, quantity: Decimal, instrument: Instrument) ->
 
 def reductions_only_reduce(pre: Document, orders: Document) -> Finding:
     """Per symbol, reduce-only orders sum to no more than the position and point against it; ids are unique."""
-    held = {row["symbol"]: Decimal(row["current_quantity"]) for row in pre["rows"]}
+    held: defaultdict[str, Decimal] = defaultdict(Decimal)
+    held.update((row["symbol"], Decimal(row["current_quantity"])) for row in pre["rows"])
     wrong: list[str] = []
     reduced: dict[str, Decimal] = {}
     for order in orders["reductions"]:
@@ -193,7 +195,10 @@ def fills_match_orders(orders: Document, fills: Document) -> Finding:
         for left in fills["unfilled"]:
             if not left["reason"]:
                 wrong.append(f"{left['order_id']} is unfilled without a reason")
-            done[left["order_id"]] = done.get(left["order_id"], ZERO) + Decimal(left["quantity"])
+            if left["order_id"] not in planned:
+                wrong.append(f"{left['order_id']} is unfilled and was never planned")
+                continue
+            done[left["order_id"]] += Decimal(left["quantity"])
         wrong += [
             f"{order_id}: {done[order_id]} of {order['quantity']}"
             for order_id, order in planned.items()
@@ -215,6 +220,8 @@ def positions_explained(pre: Document, orders: Document, baseline: Document) -> 
                 tracking += abs(held - target) * Decimal(pre["prices_at_t0"].get(row["symbol"], 0))
                 if not reasons.get(row["symbol"]):
                     wrong.append(f"{row['symbol']} holds {held}, target {target}, no reason given")
+    named = {row["symbol"] for row in pre["rows"]}
+    wrong += [f"{symbol} is held and was never sized" for symbol in baseline["positions"] if symbol not in named]
     return _finding("positions_explained", wrong, tracking_difference=tracking)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Literal
 
-from assets.accounting.instrument import Instrument, Instruments, floor_lots, quantity_of
+from assets.accounting.instrument import Instrument, Instruments, floor_lots, lots_of, quantity_of
 from assets.accounting.precision import EXACT, ZERO
 from assets.desk.sizing import SizedRow
 from resources.venue import Side
@@ -185,7 +185,7 @@ def split_close(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
     parts = []
     for remaining in range(count, 1, -1):
         # The larger parts first, so that none exceeds the maximum: the ceiling of the mean, on the grid.
-        part = quantity_of(floor_lots(quantity / remaining, instrument), instrument)
+        part = quantity_of(lots_of((quantity,), (Decimal(remaining),), instrument), instrument)
         if part * remaining < quantity:
             part += instrument.step
         parts.append(part)

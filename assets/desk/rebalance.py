@@ -6,6 +6,7 @@ step re-checks what the asset checks check, because a blocking check guards only
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
@@ -15,10 +16,10 @@ from typing import Any
 from assets.accounting import events
 from assets.accounting.book import Book
 from assets.accounting.instrument import Instruments, parse_exchange_info
-from assets.accounting.ledger import Ledger
+from assets.accounting.ledger import Ledger, Overtaken
 from assets.accounting.marks import MarkSet, sift
 from assets.accounting.pnl import portfolio_value
-from assets.accounting.precision import EXACT, divided, logged
+from assets.accounting.precision import EXACT, ZERO, divided, logged
 from assets.desk.artifacts import (
     DAILY_BASELINE,
     EXECUTION,
@@ -114,16 +115,17 @@ def freeze_pre_execution(desk: Desk, rebalance_id: str, run_id: str | None = Non
     untradable, two tickers of one contract, set aside for a newer file).
     """
     detection = _open_detection(desk, rebalance_id)
+    if _is_finished(desk, rebalance_id):
+        return _audit(desk, rebalance_id, PRE)
     if not claim(desk, rebalance_id, "execute"):
         raise _refused(desk, detection, "superseded", "set aside for a newer signal")
     signal = from_report(_audit(desk, rebalance_id, SIGNAL)["signal"])
     _take_lock(desk, rebalance_id, "pre_execution", run_id)
 
     def build() -> Document:
-        ledger = desk.ledger()
-        book = ledger.book()
         if not _log_lines(desk):
             Ticker(desk).tick()  # the log begins with the capital the first signal is sized on
+        book = desk.ledger().book()
         return build_pre_execution(
             detection,
             signal,
@@ -150,7 +152,8 @@ def freeze_pre_execution(desk: Desk, rebalance_id: str, run_id: str | None = Non
     failed = [f for f in sizing_findings(document) if not f.passed]
     if failed:
         raise _refused(desk, detection, "aborted", _sentence(failed))
-    desk.store.write(PRE_EXECUTION, dump_document(document))
+    if not _is_history(desk.ledger().book(), rebalance_id):
+        desk.store.write(PRE_EXECUTION, dump_document(document))
     return document
 
 
@@ -217,9 +220,9 @@ def build_pre_execution(
 def choose_pv_pre(log_lines: Iterable[bytes], t0: datetime, pv_at_t0: Decimal, book: Book) -> Document:
     """pv_pre and where it comes from (brief 0 section 4.1; reference/trading.md 3.4).
 
-    The last logged value strictly before t0; without one, C0 on a ledger that never traded, else the most recent
-    row (the brief's fallback). A value older than 26 h gives way to the one recomputed at t0. ``warnings`` name an
-    age above 5 minutes, a difference above 10 bps, and log rows more than 60 s ahead of t0.
+    The last logged value strictly before t0; without one, C0 on an empty ledger, else the most recent row (the
+    brief's fallback). A value older than 26 h, or a log without any, gives way to the value recomputed at t0.
+    ``warnings`` name an age above 5 minutes, a difference above 10 bps, and log rows more than 60 s ahead of t0.
     """
     before, newest = last_row_before(log_lines, t0)
     warnings = []
@@ -229,6 +232,9 @@ def choose_pv_pre(log_lines: Iterable[bytes], t0: datetime, pv_at_t0: Decimal, b
     source = "log"
     if before is None and book.seq > 0 and newest is not None:
         chosen, source = newest, "log_not_before_t0"
+    if chosen is None and book.seq > 0:
+        warnings.append("the log has no value: sized on the value recomputed at t0")
+        return {"pv_pre": pv_at_t0, "pv_source": "recomputed_at_t0", "pv_timestamp": to_iso(t0), "warnings": warnings}
     if chosen is None:
         return {"pv_pre": logged(book.initial_capital), "pv_source": "initial_capital", "pv_timestamp": None,
                 "warnings": warnings}  # fmt: skip
@@ -267,6 +273,8 @@ def sized_rows(pre_execution: Document) -> list[SizedRow]:
 def plan_sized_orders(desk: Desk, rebalance_id: str, run_id: str | None = None) -> Document:
     """Fix the orders. Raises RebalanceRefused when one of them would break an invariant."""
     detection = _open_detection(desk, rebalance_id)
+    if _is_finished(desk, rebalance_id):
+        return _audit(desk, rebalance_id, SIZED_ORDERS)
     _take_lock(desk, rebalance_id, "sized_orders", run_id)
     pre = _audit(desk, rebalance_id, PRE)
     info = desk.store.read(filters_key(detection.filters_sha256)).data
@@ -316,6 +324,8 @@ def execute_orders(desk: Desk, rebalance_id: str, run_id: str | None = None) -> 
     Each batch's executions are stored before they are posted, so a repeat finds finished orders and skips them.
     """
     detection = _open_detection(desk, rebalance_id)
+    if _is_finished(desk, rebalance_id):
+        return _audit(desk, rebalance_id, FILLS)
     _take_lock(desk, rebalance_id, "fills", run_id)
     pre = _audit(desk, rebalance_id, PRE)
     orders = _audit(desk, rebalance_id, SIZED_ORDERS)
@@ -326,16 +336,29 @@ def execute_orders(desk: Desk, rebalance_id: str, run_id: str | None = None) -> 
         raise _refused(desk, detection, "aborted", _sentence(failed))
     ledger = desk.ledger()
     batches: list[Document] = []
+    positions = {row.symbol: row.current_quantity for row in sized_rows(pre) if row.current_quantity}
     for batch in _BATCHES:
+        key = audit_key(rebalance_id, batch_name(batch))
         try:
             document = create_once(
                 desk.store,
-                audit_key(rebalance_id, batch_name(batch)),
-                partial(_execute_batch, desk, detection, pre, orders, batch, tuple(batches), instruments, ledger),
+                key,
+                partial(
+                    _execute_batch, desk, detection, pre, orders, batch, tuple(batches), instruments, ledger, positions
+                ),
             )
-        except CannotSize as error:
+        except PositionsChanged as error:
+            # Unless it was another process at this same rebalance that changed them: then its executions stand.
+            stored = find(desk.store, key)
+            if stored is None:
+                raise _refused(desk, detection, "aborted", str(error)) from error
+            document = stored
+        fills = fill_events(document, orders, rebalance_id)
+        try:
+            ledger.post(fills, provided=partial(_holds, positions))
+        except Overtaken as error:
             raise _refused(desk, detection, "aborted", str(error)) from error
-        ledger.post(fill_events(document, orders, rebalance_id))
+        positions = _after(positions, fills)
         batches.append(document)
     inputs = {
         name: sha256_of(desk.store, audit_key(rebalance_id, name))
@@ -357,14 +380,16 @@ def _execute_batch(
     earlier: Sequence[Document],
     instruments: Instruments,
     ledger: Ledger,
+    positions: Mapping[str, Decimal],
 ) -> Document:
-    """Trade one batch now. What is not sent is listed with its reason: no usable mark, the reduction it waits for
-    did not fill, or the rebalance expired before its turn."""
+    """Trade one batch now, from ``positions``. What is not sent is listed with its reason: no usable mark, the
+    reduction it waits for did not fill, or the rebalance expired before its turn."""
     at = desk.clock.now()
-    if at <= detection.t0:
-        raise ClockBehind(f"it is {to_iso(at)}, not past t0 {to_iso(detection.t0)}")
-    if not earlier:
-        _require_untouched_positions(pre, ledger.book())
+    latest = max((from_iso(document["timestamp_utc"]) for document in earlier), default=detection.t0)
+    if at <= detection.t0 or at < latest:
+        raise ClockBehind(f"it is {to_iso(at)}, not past t0 {to_iso(detection.t0)} and the last batch {to_iso(latest)}")
+    if not _holds(positions, ledger.book()):
+        raise PositionsChanged("positions changed since they were sized on")
     marks = sift(desk.market.marks(at), at, timedelta(seconds=pre["rules"]["stale_mark_seconds"]))
     waiting_for = {entry["symbol"] for document in earlier for entry in unfilled(document)}
     expired = _expired(desk, detection)
@@ -372,7 +397,7 @@ def _execute_batch(
     not_sent: list[Document] = []
     for order in planned(orders, batch):
         mark = marks.price(order.symbol)
-        reason = "expired" if expired else marks.reason(order.symbol)
+        reason = EXPIRED if expired else marks.reason(order.symbol)
         if order.leg == "open" and order.symbol in waiting_for:
             reason = "reduction_unfilled"
         if reason or mark is None:
@@ -411,11 +436,20 @@ def _execute_batch(
     }
 
 
-def _require_untouched_positions(pre: Document, book: Book) -> None:
-    """The plan starts from the positions it was sized on; anyone else's fill in between makes it wrong."""
-    expected = {row.symbol: row.current_quantity for row in sized_rows(pre) if row.current_quantity}
-    if expected != book.held():
-        raise CannotSize("positions changed since they were sized on")
+class PositionsChanged(Exception):
+    """The plan starts from positions that are no longer held: anyone else's fill in between makes it wrong."""
+
+
+def _holds(positions: Mapping[str, Decimal], book: Book) -> bool:
+    return book.held() == positions
+
+
+def _after(positions: Mapping[str, Decimal], fills: Iterable[events.Fill]) -> dict[str, Decimal]:
+    after = dict(positions)
+    with localcontext(EXACT):
+        for fill in fills:
+            after[fill.symbol] = after.get(fill.symbol, ZERO) + fill.quantity
+    return {symbol: quantity for symbol, quantity in after.items() if quantity}
 
 
 def _left_over(order_id: str, symbol: str, quantity: Decimal, reason: str) -> Document:
@@ -511,6 +545,8 @@ def rebaseline(desk: Desk, rebalance_id: str, run_id: str | None = None) -> Docu
     to t1, the slippage and the fees (reference/trading.md 3.4, Compounding).
     """
     detection = detection_of(desk, rebalance_id)
+    if _is_finished(desk, rebalance_id):
+        return _audit(desk, rebalance_id, BASELINE)
     _take_lock(desk, rebalance_id, "baseline", run_id)
     pre, fills = _audit(desk, rebalance_id, PRE), _audit(desk, rebalance_id, FILLS)
     ledger = desk.ledger()
@@ -524,9 +560,10 @@ def rebaseline(desk: Desk, rebalance_id: str, run_id: str | None = None) -> Docu
         previous = book.baseline
         supersedes = None
         if previous is not None and previous.rebalance_id != rebalance_id:
-            day = detection_of(desk, previous.rebalance_id).trading_day
-            same_day = day is not None and day == detection.trading_day
-            supersedes = previous.rebalance_id if same_day or detection.generation > 1 else None
+            before = detection_of(desk, previous.rebalance_id)
+            same_day = before.trading_day is not None and before.trading_day == detection.trading_day
+            same_content = before.csv_sha256 == detection.csv_sha256
+            supersedes = previous.rebalance_id if same_day or same_content else None
         fallback = _fallback_prices(desk, book) | {s: Decimal(p) for s, p in pre["prices_at_t0"].items()}
         return build_baseline(
             book, marks, fallback, pre, fills, t1, supersedes=supersedes,
@@ -536,7 +573,8 @@ def rebaseline(desk: Desk, rebalance_id: str, run_id: str | None = None) -> Docu
     document = create_once(desk.store, audit_key(rebalance_id, BASELINE), build)
     ledger.post([baseline_event(document)])
     ledger.snapshot()
-    desk.store.write(DAILY_BASELINE, dump_document(document))
+    if not _is_history(ledger.book(), rebalance_id):
+        desk.store.write(DAILY_BASELINE, dump_document(document))
     return document
 
 
@@ -578,10 +616,14 @@ def build_baseline(
     }
 
 
+def baseline_id(rebalance_id: str) -> str:
+    return f"baseline:{rebalance_id}"
+
+
 def baseline_event(document: Document) -> events.Baseline:
     """The ledger event of a stored baseline document."""
     return events.Baseline(
-        event_id=f"baseline:{document['rebalance_id']}",
+        event_id=baseline_id(document["rebalance_id"]),
         time=from_iso(document["timestamp_utc"]),
         rebalance_id=document["rebalance_id"],
         portfolio_value=Decimal(document["portfolio_value"]),
@@ -603,13 +645,13 @@ def publish_executed(desk: Desk, rebalance_id: str) -> Document:
         "rebalance_id": rebalance_id,
         "status": baseline["status"],
     }
-    if outcome_of(desk, rebalance_id) is None:
+    if not _is_history(desk.ledger().book(), rebalance_id):
         desk.store.write(LATEST_EXECUTED, dump_document(document))
-        _give_lock_back(desk, rebalance_id)
-        status: OutcomeStatus = "executed" if baseline["status"] == "complete" else "partial"
-        reasons = {entry["reason"] for entry in baseline["unfilled"]}
-        reason = EXPIRED if "expired" in reasons else ", ".join(sorted(reasons))
-        record_outcome(desk, detection, status, reason)
+    _give_lock_back(desk, rebalance_id)
+    status: OutcomeStatus = "executed" if baseline["status"] == "complete" else "partial"
+    reasons = {entry["reason"] for entry in baseline["unfilled"]}
+    reason = EXPIRED if EXPIRED in reasons else ", ".join(sorted(reasons))
+    record_outcome(desk, detection, status, reason)
     return document
 
 
@@ -635,6 +677,17 @@ def _open_detection(desk: Desk, rebalance_id: str) -> Detection:
     if outcome is None and _expired(desk, detection) and not _began_trading(desk, rebalance_id):
         raise _refused(desk, detection, "expired", EXPIRED)
     return detection
+
+
+def _is_finished(desk: Desk, rebalance_id: str) -> bool:
+    """Whether the rebalance has its outcome: repeating one of its steps then returns what is stored, and no more."""
+    return outcome_of(desk, rebalance_id) is not None
+
+
+def _is_history(book: Book, rebalance_id: str) -> bool:
+    """Whether a later rebalance took its baseline since this one did: a repeat must not turn plain copies back."""
+    current = book.baseline
+    return book.knows(baseline_id(rebalance_id)) and current is not None and current.rebalance_id != rebalance_id
 
 
 def _began_trading(desk: Desk, rebalance_id: str) -> bool:
@@ -698,9 +751,10 @@ def _end_abandoned(desk: Desk, holder: str) -> None:
     if not _began_trading(desk, holder):
         record_outcome(desk, detection, "expired", EXPIRED)
         return
-    execute_orders(desk, holder)
-    rebaseline(desk, holder)
-    publish_executed(desk, holder)
+    with suppress(RebalanceRefused):  # then its outcome is recorded, and it is no obstacle either
+        execute_orders(desk, holder)
+        rebaseline(desk, holder)
+        publish_executed(desk, holder)
 
 
 def _give_lock_back(desk: Desk, rebalance_id: str) -> None:

@@ -8,6 +8,7 @@ more than a tenth of on-grid rows.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Literal
 
 from assets.accounting.instrument import (
@@ -107,7 +108,7 @@ def size(
             _size_row(row, resolutions[row.ticker], gross_base, pv_pre, marks, instruments, current) for row in rows
         ]
         if residual == "largest_remainder":
-            sized = _spend_remainders(sized, marks, instruments)
+            sized = _spend_remainders(sized, gross_base, pv_pre, marks, instruments)
         named = {row.symbol for row in sized}
         sized += [_left_the_signal(s, q, marks, instruments) for s, q in current.items() if s not in named]
         sized.sort(key=lambda row: (row.symbol, row.ticker))
@@ -143,7 +144,7 @@ def _size_row(
     if price is None:
         return outcome("untradable", marks.reason(symbol), held)
     instrument = instruments[symbol]
-    if has_unit_mismatch(row, price, resolution.multiplier):
+    if (row.ref_price is not None or row.netted) and has_unit_mismatch(row, price, resolution.multiplier):
         return outcome("untradable", "unit_mismatch", held)
     if row.side == 0 or not magnitude:
         return outcome("dropped", "direction_unknown", ZERO) if magnitude else outcome("flat", "", ZERO)
@@ -180,41 +181,49 @@ def _left_the_signal(symbol: str, held: Decimal, marks: MarkSet, instruments: In
     return SizedRow("", symbol, side, ZERO, "not_in_csv", reason, ZERO, target, held, target - held, ZERO, {})
 
 
-def _spend_remainders(rows: list[SizedRow], marks: MarkSet, instruments: Instruments) -> list[SizedRow]:
+def _spend_remainders(
+    rows: list[SizedRow], gross_base: Decimal, pv_pre: Decimal, marks: MarkSet, instruments: Instruments
+) -> list[SizedRow]:
     """Give single steps back to kept rows, largest fractional remainder first, while the rounding total pays.
 
-    Never spends what was dropped or untradable: that would lever the remaining names unseen.
+    Never spends what was dropped or untradable: that would lever the remaining names unseen. Everything is compared
+    times S, where it is exact.
     """
-    budget = sum((row.rounding for row in rows if row.status == "kept"), ZERO)
+    remainders: dict[int, Decimal] = {}
+    costs: dict[int, Decimal] = {}
+    for index, row in enumerate(rows):
+        if row.status == "kept":
+            price = marks.accepted[row.symbol].price
+            remainders[index] = abs(row.notional) * pv_pre - abs(row.target_quantity) * price * gross_base
+            costs[index] = instruments[row.symbol].step * price
+    budget = sum(remainders.values(), ZERO)
 
-    def cost(row: SizedRow) -> Decimal:
-        price = marks.price(row.symbol)
-        assert price is not None
-        return instruments[row.symbol].step * price
+    def rank(index: int) -> tuple[Fraction, str]:
+        return -Fraction(remainders[index]) / Fraction(costs[index]), rows[index].symbol
 
-    order = sorted(
-        (index for index, row in enumerate(rows) if row.status == "kept"),
-        key=lambda index: (-logged_ratio(rows[index].rounding, cost(rows[index])), rows[index].symbol),
-    )
-    for index in order:
-        row, price_of_step = rows[index], cost(rows[index])
-        if price_of_step <= budget:
-            budget -= price_of_step
+    for index in sorted(remainders, key=rank):
+        cost = costs[index] * gross_base
+        if cost <= budget:
+            budget -= cost
+            row = rows[index]
             step = instruments[row.symbol].step * row.side
             rows[index] = replace(
                 row,
                 target_quantity=row.target_quantity + step,
                 delta_quantity=row.delta_quantity + step,
-                rounding=row.rounding - price_of_step,
+                rounding=logged_ratio(remainders[index] - cost, gross_base),
             )
     return rows
 
 
 def _residual(rows: Sequence[SizedRow], gross_base: Decimal, pv_pre: Decimal, marks: MarkSet) -> Residual:
-    """The division of ``pv_pre``: gross is exact, the two quotients are logged once, rounding is the exact rest."""
+    """The division of ``pv_pre``: gross is exact, the two quotients are logged once, rounding is the exact rest (and
+    so within 1e-6 of the sum it stands for; exactly 0 where nothing is kept)."""
     gross = dropped = untradable = ZERO
+    kept = False
     for row in rows:
         if row.status == "kept":
+            kept = True
             gross += abs(row.target_quantity) * (marks.price(row.symbol) or ZERO)
         elif row.status == "dropped":
             dropped += abs(row.notional)
@@ -224,6 +233,9 @@ def _residual(rows: Sequence[SizedRow], gross_base: Decimal, pv_pre: Decimal, ma
         # An accepted all-flat signal targets nothing: the whole capital stays in cash, counted as dropped.
         return Residual(ZERO, ZERO, logged(pv_pre), ZERO)
     lost, held = logged_ratio(dropped * pv_pre, gross_base), logged_ratio(untradable * pv_pre, gross_base)
+    if not kept:
+        # The larger quotient takes the last digit, so that no rounding is stated where nothing was rounded.
+        lost, held = (lost, pv_pre - lost) if untradable > dropped else (pv_pre - held, held)
     return Residual(gross, pv_pre - gross - lost - held, lost, held)
 
 

@@ -6,7 +6,7 @@ writer of the same minute finds the marks row and computes the identical log row
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Literal
@@ -18,13 +18,15 @@ from assets.accounting.pnl import MissingMark, Valuation, valuation
 from assets.accounting.precision import EXACT, posted
 from assets.desk.artifacts import LATEST_PRICES, PORTFOLIO_VALUE_LOG, find
 from assets.desk.desk import Desk
-from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line
-from resources.documents import Document, dump_document, dump_line, from_iso, load_document, to_iso
+from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line, next_seq
+from resources.documents import Document, dump_document, dump_line, from_iso, to_iso
 from resources.market import FundingRate, Mark
 from resources.store import NotFound
 
 # Funding published late is still looked for this far back, inside what the book remembers.
 _FUNDING_LOOKBACK = MEMORY - timedelta(days=1)
+# Bytes from the log's end that surely hold its last whole line: a row is under 500, plus what is stale.
+_LINE_REACH = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,13 @@ def value(book: Book, prices: Prices) -> MarksRow:
 def funding_events(book: Book, rates: list[FundingRate]) -> list[Funding]:
     """The payments ``rates`` cause: -quantity * mark * rate for what was held strictly before each settlement.
 
-    A rate without a mark, or on nothing held, posts nothing.
+    A rate without a mark, not a number, or on nothing held, posts nothing.
     """
     events = []
     with localcontext(EXACT):
         for rate in rates:
             quantity = book.held_before(rate.symbol, rate.time)
-            if not quantity or rate.mark is None:
+            if not quantity or rate.mark is None or not (rate.rate.is_finite() and rate.mark.is_finite()):
                 continue
             amount = posted(-quantity * rate.mark * rate.rate)
             event_id = f"funding:{rate.symbol}:{to_iso(rate.time)}"
@@ -116,6 +118,8 @@ class Ticker:
         """Value the portfolio now and log it, unless this minute is logged already."""
         desk = self._desk
         now = desk.clock.now()
+        if minute_of_line(last_log_line(desk)) > minute_of(now):
+            return TickResult("clock_behind_log", now, None, None, {}, 0)
         raw = desk.market.marks(now)
         sifted = sift(raw, now, timedelta(seconds=desk.settings.stale_mark_seconds))
         self._last_valid.update(sifted.accepted)
@@ -124,6 +128,10 @@ class Ticker:
         prices = Prices(now, self._last_valid, refused, desk.market.name)
         funding = self._post_funding(book, now)
         book = self._ledger.book()
+        if not book.positions.keys() <= self._last_valid.keys():
+            # Another ticker may have seen a mark of what we hold and never saw priced.
+            self._last_valid = last_valid_marks(find(desk.store, LATEST_PRICES)) | self._last_valid
+            prices = replace(prices, marks=self._last_valid)
         desk.store.write(LATEST_PRICES, dump_document(prices.document()))
         try:
             marks = self._claim_minute(value(book, prices))
@@ -142,7 +150,9 @@ class Ticker:
 
     def _post_funding(self, book: Book, now: datetime) -> int:
         """Post every settlement published since the last look; ids make a repeated look harmless."""
-        since = self._funding_checked or now - _FUNDING_LOOKBACK
+        since = self._funding_checked
+        if since is None or since > now:  # at the start, and when the clock stepped back: look as far as we may
+            since = now - _FUNDING_LOOKBACK
         rates = self._desk.market.funding(book.recently_held(), since, now)
         events = self._ledger.post(funding_events(book, rates))
         # Settlements are published with a delay of seconds to minutes: look at the last hour again next time.
@@ -174,7 +184,7 @@ class Ticker:
             newest = minute_of_line(last)
             if newest >= minute:
                 return None
-            seq = load_document(last)["seq"] + 1 if last else 0
+            seq = next_seq(last)
             row = log_row(marks, state, seq=seq, rebalance_id=rebalance_id, source=self._desk.market.name)
             rows[:] = [row]
             return dump_line(row)
@@ -186,7 +196,7 @@ class Ticker:
 def last_log_line(desk: Desk) -> bytes:
     """The last whole line of the portfolio-value log, b"" when there is none."""
     try:
-        data = desk.store.read(PORTFOLIO_VALUE_LOG, tail=65536).data
+        data = desk.store.read(PORTFOLIO_VALUE_LOG, tail=_LINE_REACH).data
     except NotFound:
         return b""
     lines = data[: data.rfind(b"\n") + 1].splitlines()

@@ -130,3 +130,12 @@ def minute_of_line(line: bytes) -> datetime:
         return minute_of(from_iso(load_document(line)["timestamp"]))
     except (ValueError, KeyError, TypeError):
         return datetime.min.replace(tzinfo=UTC)
+
+
+def next_seq(last: bytes) -> int:
+    """The number of the row that follows the line ``last``: from 0 on an empty log or after a line that is no row,
+    from 1 after a row that has no number (brief 0's first logger)."""
+    try:
+        return parse_log_row(last).seq + 1
+    except ValueError:
+        return 0
