@@ -93,7 +93,7 @@ def up(open_pages: bool, sample: bool) -> None:
     dashboard = f"http://{settings.host}:{settings.dashboard_port}"
     for address in (settings.dagster_address, dashboard):
         if answers(address):
-            click.echo(f"desk: {address} is in use already; is the desk up?", err=True)
+            click.echo(f"desk: {address} is in use already: is the desk up? Else set DESK_DAGSTER_PORT, DESK_DASHBOARD_PORT", err=True)
             sys.exit(REFUSED)
     supervisor = Supervisor(services(settings, dagster_home()), click.echo)
     supervisor.stop_on_signals()

@@ -5,6 +5,7 @@ Blocking where the next step would move money on a wrong number; the steps asser
 blocking check guards only the run it is in.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -95,7 +96,7 @@ def rebalance_check(
 ) -> dg.AssetChecksDefinition:
     """A check of one invariant over one rebalance's documents; its description is the judge's docstring."""
 
-    @dg.asset_check(asset=asset, name=name, blocking=blocking, description=judge.__doc__)
+    @dg.asset_check(asset=asset, name=name, blocking=blocking, description=inspect.getdoc(judge))
     def check(context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
         return check_result(judge(desk, context.partition_key), severity)
 
