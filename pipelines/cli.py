@@ -1,8 +1,6 @@
 """The command line, ``desk``. Exit status: 0 done, 1 something differs or did not hold, 2 wrong usage, 3 refused or
 unreachable."""
 
-import csv
-import io
 import logging
 import signal
 import sys
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import simplejson
@@ -49,6 +47,9 @@ def _speaking_plainly() -> Iterator[None]:
         yield
     except (StoreError, MarketError, LedgerError, RebalanceRefused, ExecutionBusy, ClockBehind) as error:
         click.echo(f"desk: {error}", err=True)
+        sys.exit(REFUSED)
+    except simplejson.JSONDecodeError as error:
+        click.echo(f"desk: a stored document is not JSON ({error}); `desk verify` names it", err=True)
         sys.exit(REFUSED)
 
 
@@ -93,7 +94,8 @@ def up(open_pages: bool, sample: bool) -> None:
     dashboard = f"http://{settings.host}:{settings.dashboard_port}"
     for address in (settings.dagster_address, dashboard):
         if answers(address):
-            click.echo(f"desk: {address} is in use already: is the desk up? Else set DESK_DAGSTER_PORT, DESK_DASHBOARD_PORT", err=True)
+            ports = "DESK_DAGSTER_PORT, DESK_DASHBOARD_PORT"
+            click.echo(f"desk: {address} is in use already: is the desk up? Else set {ports}", err=True)
             sys.exit(REFUSED)
     supervisor = Supervisor(services(settings, dagster_home()), click.echo)
     supervisor.stop_on_signals()
@@ -170,7 +172,7 @@ def tick(resident: bool) -> None:
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda _sign, _frame: stop.set())
-    run(desk, dagster_report(), stop)
+    run(desk, dagster_report(settings.initial_capital), stop)
 
 
 @main.command()
@@ -195,6 +197,8 @@ def drop(file: Path | None, sample: bool, force: bool) -> None:
             _drop_sample(desk, settings)
             return
         assert file is not None
+        if not file.name.endswith(".csv"):
+            raise click.UsageError(f"{file.name} does not end in .csv: the desk would never look at it")
         data = file.read_bytes()
         try:
             signal = parse_signal(data, file.name, duplicates=settings.duplicates, allow_flat=settings.allow_flat)
@@ -304,11 +308,13 @@ def replay(bars: Path, signals: Path, days: int | None, into: Path) -> None:
 @click.option(
     "--output", "-o", type=click.File("w", encoding="utf-8"), default="-", help="File (default: standard output)."
 )
-def export(what: str, first: datetime | None, last: datetime | None, form: str, output: io.TextIOBase) -> None:
+def export(what: str, first: datetime | None, last: datetime | None, form: str, output: TextIO) -> None:
     """Write stored rows out, exact to the last digit: log values, fills, orders, positions at baselines, events."""
     from assets.desk.desk import open_desk
-    from assets.desk.export import EXPORTS
+    from assets.desk.export import EXPORTS, write_csv
 
+    if first and last and last < first:
+        raise click.UsageError("--to lies before --from")
     begin: date = first.date() if first else date.min
     end: date = last.date() if last else date.max
     with _speaking_plainly():
@@ -316,9 +322,7 @@ def export(what: str, first: datetime | None, last: datetime | None, form: str, 
     if form == "json":
         output.write(simplejson.dumps(rows, use_decimal=True, indent=1) + "\n")
         return
-    writer = csv.DictWriter(output, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
-    writer.writeheader()
-    writer.writerows(rows)
+    write_csv(rows, output)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from assets.desk.artifacts import INBOX
 from assets.desk.desk import Desk, paper_venue
 from assets.desk.detection import look
 from assets.desk.history import compact
-from assets.desk.rebalance import RebalanceRefused, run_rebalance
+from assets.desk.rebalance import ClockBehind, ExecutionBusy, RebalanceRefused, run_rebalance
 from assets.desk.signal import trading_day_of_name
-from assets.desk.tick import Ticker
+from assets.desk.tick import Ticker, TickResult
 from assets.desk.value_log import MINUTE, minute_of
 from assets.desk.verify import Difference, verify
 from resources.clock import ManualClock
+from resources.market import MarketError
 from resources.market.replay import ReplayMarket
 from resources.settings import Settings
 from resources.store.local import LocalStore
@@ -51,35 +52,53 @@ def replay(
     days: int | None,
     step: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
 ) -> Replayed:
-    """Replay into the empty folder ``into``. A refused signal is noticed and the replay goes on, as the desk would."""
+    """Replay into the empty folder ``into``. A refused signal is noticed and the replay goes on, as the desk would.
+
+    Raises MarketError when not one minute of the bars could be valued.
+    """
     market = ReplayMarket(bars)
     start = minute_of(market.start) + MINUTE
     end = market.end if days is None else min(market.end, start + timedelta(days=days))
     clock = ManualClock(start)
     desk = Desk(settings, LocalStore(into), market, clock, paper_venue(settings))
-    waiting = sorted(
-        (landing, path) for path in signals.glob("*.csv") if (landing := landing_time(path.name)) and landing >= start
-    )
-    notices = [f"{path.name}: no date in its name, not replayed" for path in signals.glob("*.csv")
-               if landing_time(path.name) is None]  # fmt: skip
-    minutes = int((end - start) / MINUTE)
-    ticker, result, executed = Ticker(desk), None, 0
+    waiting, notices = _landings(signals, start, end)
+    minutes = int((end - start) / MINUTE) + 1
+    ticker, last, executed = Ticker(desk), None, 0
     began = time.perf_counter()
-    for minute in range(minutes + 1):
+    for minute in range(minutes):
         clock.move_to(start + minute * MINUTE)
-        result = ticker.tick()
+        last = _newer(last, ticker.tick())
         while waiting and waiting[0][0] <= clock.now():
             executed += _execute(desk, clock, waiting.pop(0)[1], notices)
-        step("minute ticks", minute, minutes)
-    ticks_per_second = (minutes + 1) / (time.perf_counter() - began)
+        step("minute ticks", minute + 1, minutes)
+    ticks_per_second = minutes / (time.perf_counter() - began)
+    if last is None or last.valuation is None:
+        raise MarketError(f"replay: no minute between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} could be valued")
     compact(desk.store, clock.now().date())
     report = verify(desk, step)
-    assert result is not None
-    assert result.valuation is not None
     return Replayed(
-        minutes + 1, executed, ticks_per_second, result.valuation.portfolio_value, result.valuation.total_pnl,
+        minutes, executed, ticks_per_second, last.valuation.portfolio_value, last.valuation.total_pnl,
         tuple(notices), report.differences,
     )  # fmt: skip
+
+
+def _landings(signals: Path, start: datetime, end: datetime) -> tuple[list[tuple[datetime, Path]], list[str]]:
+    """When each signal lands, in order; and a notice for each that cannot within the replayed time."""
+    waiting, notices = [], []
+    for path in sorted(signals.glob("*.csv")):
+        landing = landing_time(path.name)
+        if landing is None:
+            notices.append(f"{path.name}: no date in its name, not replayed")
+        elif not start <= landing <= end:
+            notices.append(f"{path.name}: lands at {landing:%Y-%m-%d %H:%M}, outside the bars, not replayed")
+        else:
+            waiting.append((landing, path))
+    return sorted(waiting), notices
+
+
+def _newer(last: TickResult | None, result: TickResult) -> TickResult | None:
+    """The last tick that could value the portfolio."""
+    return last if result.valuation is None else result
 
 
 def _execute(desk: Desk, clock: ManualClock, path: Path, notices: list[str]) -> int:
@@ -93,6 +112,9 @@ def _execute(desk: Desk, clock: ManualClock, path: Path, notices: list[str]) -> 
             outcome = run_rebalance(desk, rebalance_id)
         except RebalanceRefused as refusal:
             outcome = refusal.outcome
+        except (ExecutionBusy, ClockBehind) as error:
+            notices.append(f"{rebalance_id}: {error}")
+            continue
         if outcome["status"] != "executed":
             notices.append(f"{rebalance_id}: {outcome['status']} {outcome['reason']}")
         executed += outcome["status"] in ("executed", "partial")

@@ -1,8 +1,8 @@
 """The inbox sensor: a CSV lands, t0 is frozen, its rebalance runs.
 
 The cursor only saves re-reading files it has seen; everything that must not be forgotten is in the store, so a lost or
-unreadable cursor costs one longer look. A run key carries the attempt, because Dagster never runs a key twice and a
-failed rebalance must be resumable.
+unreadable cursor costs one longer look. A run key carries t0 and the attempt, because Dagster never runs a key twice: a
+failed rebalance must be resumable, and a Dagster instance may outlive the store it worked on.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,10 @@ from assets.desk.detection import Look, Sighting, Sightings, detection_of, look
 from pipelines.jobs import REBALANCE_JOB, rebalance_job
 from resources.documents import to_iso
 from resources.settings import load_settings
+from resources.store import NotFound
 
 PARTITION_TAG = "dagster/partition"
+T0_TAG = "desk/t0"
 
 
 def read_cursor(cursor: str | None) -> Sightings:
@@ -35,15 +37,16 @@ def write_cursor(sightings: Sightings) -> str:
     return simplejson.dumps({key: asdict(sighting) for key, sighting in sightings.items()})
 
 
-def next_attempt(runs: Sequence[dg.DagsterRun], max_attempts: int) -> int | None:
-    """The number of the attempt to request for a rebalance without an outcome, given its runs so far.
+def next_attempt(runs: Sequence[dg.DagsterRun], t0: str, max_attempts: int) -> int | None:
+    """The number of the attempt to request for a rebalance without an outcome, given its partition's runs so far.
 
-    None while one of them may still finish, and once ``max_attempts`` have ended: then a person resumes it by
-    re-executing the partition in the Dagster UI.
+    None while any of them may still finish, and once ``max_attempts`` of this ``t0`` have ended: then a person resumes
+    it by re-executing the partition in the Dagster UI.
     """
     if any(not run.is_finished for run in runs):
         return None
-    return len(runs) + 1 if len(runs) < max_attempts else None
+    ended = sum(run.tags.get(T0_TAG) == t0 for run in runs)
+    return ended + 1 if ended < max_attempts else None
 
 
 def requests(desk: Desk, found: Look, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
@@ -51,11 +54,12 @@ def requests(desk: Desk, found: Look, instance: dg.DagsterInstance) -> list[dg.R
     wanted = []
     for rebalance_id in found.pending:
         filters = dg.RunsFilter(job_name=REBALANCE_JOB, tags={PARTITION_TAG: rebalance_id})
-        attempt = next_attempt(instance.get_runs(filters), desk.settings.max_attempts)
+        t0 = to_iso(detection_of(desk, rebalance_id).t0)
+        attempt = next_attempt(instance.get_runs(filters), t0, desk.settings.max_attempts)
         if attempt is not None:
-            detection = detection_of(desk, rebalance_id)
-            tags = {"desk/t0": to_iso(detection.t0), "desk/attempt": str(attempt)}
-            wanted.append(dg.RunRequest(run_key=f"{rebalance_id}:{attempt}", partition_key=rebalance_id, tags=tags))
+            run_key = f"{rebalance_id}@{t0}:{attempt}"
+            tags = {T0_TAG: t0, "desk/attempt": str(attempt)}
+            wanted.append(dg.RunRequest(run_key=run_key, partition_key=rebalance_id, tags=tags))
     return wanted
 
 
@@ -68,7 +72,11 @@ def requests(desk: Desk, found: Look, instance: dg.DagsterInstance) -> list[dg.R
 def inbox_sensor(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) -> dg.SensorResult:
     """Look at the inbox once; add a partition and request a run for what is new or was left unfinished."""
     before = read_cursor(context.cursor)
-    found = look(desk, before)
+    try:
+        found = look(desk, before)
+    except NotFound:  # the cursor speaks of another store than this one
+        before = {}
+        found = look(desk, before)
     for notice in found.notices:
         context.log.info(notice)
     run_requests = requests(desk, found, context.instance)

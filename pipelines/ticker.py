@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import dagster as dg
 
@@ -35,8 +36,9 @@ _CHECK_HEARTBEAT = timedelta(hours=1)
 class DagsterReport:
     """Reports ticks to a Dagster instance as runless events on the external assets."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self, instance: dg.DagsterInstance, initial_capital: Decimal) -> None:
         self._instance = instance
+        self._initial_capital = initial_capital
         self._checked: tuple[bool, datetime] | None = None
 
     def __call__(self, result: TickResult) -> None:
@@ -60,9 +62,7 @@ class DagsterReport:
 
     def _identities(self, result: TickResult) -> list[dg.AssetCheckEvaluation]:
         assert result.row is not None
-        assert result.valuation is not None
-        capital = result.valuation.portfolio_value - result.valuation.total_pnl - result.valuation.net_flows
-        finding = log_identities([parse_log_row(dump_line(result.row))], capital)
+        finding = log_identities([parse_log_row(dump_line(result.row))], self._initial_capital)
         same = self._checked is not None and self._checked[0] == finding.passed
         if same and self._checked is not None and result.timestamp - self._checked[1] < _CHECK_HEARTBEAT:
             return []
@@ -80,12 +80,19 @@ def _evaluation(finding: Finding) -> dg.AssetCheckEvaluation:
     )
 
 
-def dagster_report() -> Report:
+def dagster_report(initial_capital: Decimal) -> Report:
     """Reports to the instance of ``DAGSTER_HOME``; without one nothing is reported, which the log says."""
     if not os.environ.get("DAGSTER_HOME"):
         log.warning("DAGSTER_HOME is not set: ticks are not reported to Dagster")
         return lambda _result: None
-    return DagsterReport(dg.DagsterInstance.get())
+    reports: list[DagsterReport] = []
+
+    def report(result: TickResult) -> None:
+        if not reports:  # opened at the first tick and, where that fails, at the next: the tick comes first
+            reports.append(DagsterReport(dg.DagsterInstance.get(), initial_capital))
+        reports[0](result)
+
+    return report
 
 
 def run(desk: Desk, report: Report, stop: threading.Event) -> None:
@@ -103,14 +110,17 @@ def run(desk: Desk, report: Report, stop: threading.Event) -> None:
         except (StoreError, MarketError, LedgerError) as error:
             log.error("tick failed: %s: %s", type(error).__name__, error)
             ticker = None
+        except Exception:  # nobody restarts the minute: whatever it was, the next one is tried
+            log.exception("tick failed")
+            ticker = None
         stop.wait(seconds_to_next(desk.clock.now(), desk.settings.tick_seconds))
 
 
 def _report(report: Report, result: TickResult) -> None:
     try:
         report(result)
-    except Exception:  # Dagster's storage raises its own kinds; none of them may stop the portfolio value
-        log.exception("the tick is logged, but Dagster could not be told")
+    except Exception as error:  # Dagster's storage raises its own kinds; none of them may stop the portfolio value
+        log.warning("the tick is logged, but Dagster could not be told: %s: %s", type(error).__name__, error)
 
 
 def seconds_to_next(now: datetime, tick_seconds: int) -> float:

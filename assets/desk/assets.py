@@ -16,7 +16,7 @@ from assets.desk import metadata
 from assets.desk.artifacts import DAILY_BASELINE, LATEST_EXECUTED, LATEST_PRICES, PORTFOLIO_VALUE_LOG, audit_key
 from assets.desk.desk import Desk, open_desk
 from assets.desk.detection import SIGNAL_COPY, detection_of
-from assets.desk.history import SCHEMA, compact, compacted_days, rows_since
+from assets.desk.history import COLUMNS, compact, compacted_days, rows_since
 from assets.desk.rebalance import (
     BASELINE,
     FILLS,
@@ -66,9 +66,9 @@ def step(action: Callable[[], Result]) -> Result:
     try:
         return action()
     except RebalanceRefused as error:
-        raise dg.Failure(f"Not executed. {error}", allow_retries=False) from error
+        raise dg.Failure(f"Not executed. {error}", allow_retries=False) from None
     except (ExecutionBusy, ClockBehind) as error:
-        raise dg.Failure(f"Not now: {error}. The sensor resumes this rebalance.", allow_retries=False) from error
+        raise dg.Failure(f"Not now: {error}. The sensor resumes this rebalance.", allow_retries=False) from None
     except (StoreError, MarketError, LedgerError) as error:
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
@@ -349,7 +349,7 @@ def latest_executed(context: dg.AssetExecutionContext, desk: dg.ResourceParam[De
     retry_policy=dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
     metadata={
         "dagster/column_schema": metadata.column_schema(
-            {field.name: (str(field.type), "copied from portfolio_value_log.jsonl") for field in SCHEMA}
+            {name: (kind, "copied from portfolio_value_log.jsonl") for name, kind in COLUMNS.items()}
         )
     },
 )  # fmt: skip

@@ -1,7 +1,12 @@
 """Rows for ``desk export``, exact to the last digit and dated by UTC day."""
 
-from collections.abc import Callable, Iterator
+import csv
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
+from typing import TextIO
+
+import simplejson
 
 from assets.accounting.events import to_document
 from assets.desk.artifacts import PORTFOLIO_VALUE_LOG, REBALANCES, find
@@ -84,3 +89,18 @@ EXPORTS: dict[str, Callable[[Desk, date, date], Iterator[Document]]] = {
     "positions": positions,
     "events": events,
 }
+
+
+def write_csv(rows: Sequence[Document], output: TextIO) -> None:
+    """Rows under a header of all their names; numbers in full, mappings and lists as JSON, None as an empty cell."""
+    if not rows:
+        return
+    writer = csv.DictWriter(output, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return simplejson.dumps(value, use_decimal=True) if isinstance(value, dict | list) else value

@@ -5,24 +5,25 @@ The log stays the truth; a file here is a copy of its rows and may be rebuilt at
 
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from assets.desk.artifacts import PORTFOLIO_VALUE_LOG, VALUE_HISTORY
 from assets.desk.value_log import LogRow, minute_of, parse_log_row
 from resources.store import NotFound, Store
 
-SCHEMA = pa.schema(
-    [
-        ("timestamp", pa.timestamp("us", tz="UTC")),
-        ("portfolio_value", pa.float64()),
-        ("daily_pnl", pa.float64()),
-        ("total_pnl", pa.float64()),
-        ("stale", pa.bool_()),
-    ]
-)
+if TYPE_CHECKING:  # at run time imported where used: it would cost every Dagster process a third of a second
+    import pyarrow as pa
+
+# Column -> Arrow type.
+COLUMNS = {
+    "timestamp": "timestamp[us, tz=UTC]",
+    "portfolio_value": "double",
+    "daily_pnl": "double",
+    "total_pnl": "double",
+    "stale": "bool",
+}
 _FIRST_TAIL = 1 << 16
 
 
@@ -31,13 +32,14 @@ def history_key(day: date) -> str:
 
 
 def compacted_days(store: Store) -> list[date]:
-    """UTC days that have their file, in order."""
-    name = f"{VALUE_HISTORY}date="
-    return [
-        date.fromisoformat(entry.key.removeprefix(name).removesuffix(".parquet"))
-        for entry in store.list(name)
-        if entry.key.endswith(".parquet")
-    ]
+    """UTC days that have their file, in order; files of other names are not ours."""
+    name, days = f"{VALUE_HISTORY}date=", []
+    for entry in store.list(name):
+        with suppress(ValueError):
+            day = date.fromisoformat(entry.key.removeprefix(name).removesuffix(".parquet"))
+            if entry.key == history_key(day):
+                days.append(day)
+    return days
 
 
 def rows_since(store: Store, instant: datetime) -> list[LogRow]:
@@ -72,8 +74,17 @@ def log_rows(lines: Iterable[bytes]) -> Iterator[LogRow]:
         yield pending
 
 
-def to_table(rows: Iterable[LogRow]) -> pa.Table:
+def schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    special = {"timestamp": pa.timestamp("us", tz="UTC")}
+    return pa.schema([(name, special.get(name) or pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+
+
+def to_table(rows: Iterable[LogRow]) -> "pa.Table":
     """The roll-up of ``rows``: 6-decimal amounts as float64, for charts only."""
+    import pyarrow as pa
+
     listed = list(rows)
     return pa.table(
         {
@@ -83,20 +94,31 @@ def to_table(rows: Iterable[LogRow]) -> pa.Table:
             "total_pnl": [float(row.total_pnl) for row in listed],
             "stale": [bool(row.document.get("stale")) for row in listed],
         },
-        schema=SCHEMA,
+        schema=schema(),
     )
 
 
 def to_parquet(rows: Iterable[LogRow]) -> bytes:
     """The same rows always give the same bytes (one writer version)."""
+    import pyarrow.parquet as pq
+
     buffer = io.BytesIO()
     pq.write_table(to_table(rows), buffer, compression="zstd")
     return buffer.getvalue()
 
 
-def read_day(store: Store, day: date) -> pa.Table:
-    """One day's rows. Raises NotFound when the day is not compacted."""
-    return pq.read_table(io.BytesIO(store.read(history_key(day)).data), schema=SCHEMA)
+def holds_exactly(parquet: bytes, rows: Iterable[LogRow]) -> bool:
+    """Whether a stored day is what ``rows`` give: every byte where this version of the writer made it, every value
+    where another version did. Raises OSError or ValueError when it cannot be read at all."""
+    import pyarrow.parquet as pq
+
+    listed = list(rows)
+    expected = to_parquet(listed)
+    if parquet == expected:
+        return True
+    stored = pq.ParquetFile(io.BytesIO(parquet))
+    same_writer = stored.metadata.created_by == pq.ParquetFile(io.BytesIO(expected)).metadata.created_by
+    return not same_writer and bool(stored.read().equals(to_table(listed)))
 
 
 def compact(store: Store, today: date) -> dict[date, int]:

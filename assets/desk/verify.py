@@ -1,23 +1,30 @@
 """``desk verify``: recompute every stored hash, identity and number from the raw artifacts and say what differs.
 
 Nothing is trusted twice: documents are rebuilt by the same pure functions that made them, from their stored inputs,
-the ledger is replayed from its first segment, and every log row is valued again from its marks row.
+the ledger is replayed from its first segment, and every log row is valued again from its marks row. Whatever a stored
+object makes this raise is a difference of that object, never a crash; only the store itself may fail.
+
+What nothing stored can vouch for is checked for its form alone: the times at which marks were made (``as_of``) and
+outcomes recorded, marks of symbols not held, the execution lock, and the inbox, which belongs to the outside world.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from assets.accounting.book import Book, LedgerError
-from assets.accounting.events import Baseline, Event, Fill
+from assets.accounting.events import Baseline, Event, Fill, Funding
 from assets.accounting.instrument import parse_exchange_info
-from assets.accounting.ledger import SNAPSHOT, Ledger
+from assets.accounting.ledger import SEGMENTS, SNAPSHOT, Segment, read_segment, segment_key
 from assets.accounting.pnl import MissingMark, portfolio_value, valuation
-from assets.accounting.precision import logged
+from assets.accounting.precision import EXACT, logged, posted
 from assets.desk.artifacts import (
     DAILY_BASELINE,
+    INBOX,
     LATEST_EXECUTED,
+    LATEST_PRICES,
     PORTFOLIO_VALUE_LOG,
     PRE_EXECUTION,
     REBALANCES,
@@ -29,14 +36,16 @@ from assets.desk.artifacts import (
 )
 from assets.desk.desk import Desk
 from assets.desk.detection import (
+    CLAIM,
     DETECTION,
+    EXPIRED,
     OUTCOME,
     SIGNAL_COPY,
     Detection,
     detection_of,
     order_id_prefix,
 )
-from assets.desk.history import compacted_days, read_day, to_table
+from assets.desk.history import compacted_days, history_key, holds_exactly
 from assets.desk.invariants import (
     Finding,
     base_constant_between_baselines,
@@ -68,8 +77,8 @@ from assets.desk.rebalance import (
 )
 from assets.desk.signal import SignalRejected, from_report, parse_signal, report
 from assets.desk.value_log import LogRow, MarksRow, log_row, marks_key, minute_of, parse_log_row
-from resources.documents import Document, dump_document, from_iso, load_document, sha256_hex, to_iso
-from resources.store import NotFound, Store
+from resources.documents import Document, dump_document, dump_line, from_iso, load_document, sha256_hex, to_iso
+from resources.store import NotFound, Store, StoreError
 from resources.venue import Order, PaperVenue
 
 Progress = Callable[[str, int, int], None]
@@ -103,9 +112,24 @@ class _Verification:
     def __init__(self, desk: Desk, progress: Progress) -> None:
         self.store: Store = desk.store
         self.desk = desk
+        self.capital = desk.settings.initial_capital
         self.progress = progress
         self.differences: list[Difference] = []
+        self.segments = 0
         self.events_by_rebalance: dict[str, list[Event]] = {}
+        self.finished: set[str] = set()
+
+    @contextmanager
+    def recomputing(self, key: str) -> Iterator[None]:
+        """Makes whatever recomputing ``key`` raises a difference; what the store itself cannot do still raises."""
+        try:
+            yield
+        except StoreError as error:
+            if not isinstance(error, NotFound):
+                raise
+            self.differs(key, f"cannot be recomputed: {error}")
+        except Exception as error:  # a changed byte can make stored data raise anything at all
+            self.differs(key, f"cannot be recomputed: {type(error).__name__}: {error}")
 
     def differs(self, key: str, what: str) -> None:
         self.differences.append(Difference(key, what))
@@ -122,71 +146,137 @@ class _Verification:
                 self.differs(key, f"{name} is {_short(stored.get(name))}, recomputed {_short(expected.get(name))}")
 
     def run(self) -> Report:
+        self._canonical()
         ids = sorted({entry.key.split("/")[1] for entry in self.store.list(REBALANCES)})
+        self.finished = {id_ for id_ in ids if self._exists(audit_key(id_, OUTCOME))}
         rows, lines = self._read_log()
         books = self._replay_ledger(self._wanted_states(ids))
         for number, rebalance_id in enumerate(ids):
             self.progress("rebalances", number, len(ids))
-            try:
+            with self.recomputing(audit_key(rebalance_id, "")[:-1]):
                 self._rebalance(rebalance_id, books, lines)
-            except (NotFound, KeyError, ValueError, LedgerError) as error:
-                self.differs(audit_key(rebalance_id, ""), f"cannot be recomputed: {error!r}")
-        self._contents(ids)
+        with self.recomputing(REBALANCES):
+            self._contents(ids)
         self._plain_copies()
-        self._log(rows)
+        with self.recomputing(PORTFOLIO_VALUE_LOG):
+            self._log(rows)
         days = self._history(rows)
         return Report(self.segments, len(ids), len(rows), days, tuple(self.differences))
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.store.read(key, tail=1)
+        except NotFound:
+            return False
+        return True
+
+    def _canonical(self) -> None:
+        """Every document is stored as ``dump_document`` writes it: no byte of it is free."""
+        for entry in self.store.list(""):
+            folder = entry.key.partition("/")[0] + "/"
+            if not entry.key.endswith(".json") or folder in (INBOX, "filters/"):
+                continue  # the outside world's, and the exchange's own bytes, which their name vouches for
+            with self.recomputing(entry.key):
+                data = self.store.read(entry.key).data
+                if dump_document(load_document(data)) != data:
+                    self.differs(entry.key, "is not written the way the desk writes documents")
 
     # --- ledger -------------------------------------------------------------------------------------------------
 
     def _wanted_states(self, ids: list[str]) -> set[int]:
         wanted = set()
-        for rebalance_id in ids:
-            for name in (PRE, BASELINE):
-                document = find(self.store, audit_key(rebalance_id, name))
+        for key in (SNAPSHOT, *(audit_key(id_, name) for id_ in ids for name in (PRE, BASELINE))):
+            with self.recomputing(key):
+                document = find(self.store, key)
                 if document is not None:
-                    wanted.add(document["ledger_seq"])
-        snapshot = find(self.store, SNAPSHOT)
-        if snapshot is not None:
-            wanted.add(snapshot["seq"])
+                    wanted.add(document["seq" if key == SNAPSHOT else "ledger_seq"])
         return wanted
+
+    def _segments(self) -> Iterator[Segment]:
+        """Stored segments from the first on, each proven to continue the one before; reads only, unlike a Ledger,
+        which founds itself. Raises LedgerError."""
+        seq, previous = 0, ""
+        while True:
+            try:
+                segment = read_segment(self.store, seq)
+            except NotFound:
+                return
+            if segment.seq != seq or segment.previous_sha256 != previous:
+                raise LedgerError(f"{segment_key(seq)} does not continue the chain")
+            yield segment
+            seq, previous = seq + 1, segment.sha256
 
     def _replay_ledger(self, wanted: set[int]) -> dict[int, Book]:
         """Replay every segment, keeping the book at the wanted ones; checks the chain, ids and the snapshot."""
-        self.segments = 0
         kept: dict[int, Book] = {}
-        try:
-            book = Book(self.desk.settings.initial_capital)
+        heads: dict[int, str] = {}
+        last = max((entry.key for entry in self.store.list(SEGMENTS)), default=None)
+        snapshot = None
+        with self.recomputing(SNAPSHOT):
+            snapshot = find(self.store, SNAPSHOT)
+        with self.recomputing("ledger/"):
+            book = Book(self.capital)
             seen: set[str] = set()
-            for segment in Ledger(self.store, self.desk.settings.initial_capital).segments():
+            for segment in self._segments():
                 self.progress("ledger", segment.seq, 0)
+                if segment.seq == 0 and segment.initial_capital != self.capital:
+                    self.differs(
+                        segment_key(0), f"begins with {segment.initial_capital}, the settings say {self.capital}"
+                    )
                 for event in segment.events:
                     if event.event_id in seen:
-                        self.differs(f"segment {segment.seq}", f"{event.event_id} was posted before")
+                        self.differs(segment_key(segment.seq), f"{event.event_id} was posted before")
                     seen.add(event.event_id)
                     if isinstance(event, Fill | Baseline):
                         self.events_by_rebalance.setdefault(event.rebalance_id, []).append(event)
+                    elif isinstance(event, Funding):
+                        self._funding(segment_key(segment.seq), event, book)
                 book.apply_all(segment.events)
                 book.seq = segment.seq
                 self.segments += 1
+                heads[segment.seq] = segment.sha256
                 if segment.seq in wanted:
                     kept[segment.seq] = Book.from_document(book.to_document())
-                    snapshot_head = segment.sha256
-                    self._snapshot(kept[segment.seq], snapshot_head)
-        except LedgerError as error:
-            self.differs("ledger/", str(error))
+        if last is not None and last >= segment_key(self.segments):
+            self.differs(last, f"the chain of segments ends before it, with {self.segments}")
+        if snapshot is not None:
+            with self.recomputing(SNAPSHOT):
+                seq = snapshot["seq"]
+                self.same(SNAPSHOT, snapshot, kept[seq].to_document() | {"head_sha256": heads[seq]})
         return kept
 
-    def _snapshot(self, book: Book, head: str) -> None:
-        stored = find(self.store, SNAPSHOT)
-        if stored is not None and stored["seq"] == book.seq:
-            self.same(SNAPSHOT, stored, book.to_document() | {"head_sha256": head})
+    def _funding(self, key: str, event: Funding, book: Book) -> None:
+        """A settlement's amount and quantity, from what the ledger held just before it."""
+        with localcontext(EXACT):
+            amount = posted(-event.quantity * event.mark * event.rate)
+        for name, stored, recomputed in (
+            ("event_id", event.event_id, f"funding:{event.symbol}:{to_iso(event.time)}"),
+            ("quantity", event.quantity, book.held_before(event.symbol, event.time)),
+            ("amount", event.amount, amount),
+        ):
+            if stored != recomputed:
+                self.differs(key, f"{event.event_id}: {name} is {stored}, recomputed {recomputed}")
+
+    def _state_at(self, seq: int, books: dict[int, Book]) -> Book:
+        """The book after segment ``seq``; replayed once more for a rebalance that moved on while we verify."""
+        if seq not in books:
+            book = Book(self.capital)
+            for segment in self._segments():
+                if segment.seq > seq:
+                    break
+                book.apply_all(segment.events)
+                book.seq = segment.seq
+            if book.seq != seq:
+                raise LedgerError(f"the ledger has no segment {seq}")
+            books[seq] = book
+        return books[seq]
 
     # --- rebalances ---------------------------------------------------------------------------------------------
 
     def _rebalance(self, rebalance_id: str, books: dict[int, Book], log_lines: list[bytes]) -> None:
         detection = detection_of(self.desk, rebalance_id)
         self._detection(detection)
+        self._ending(detection)
         signal = find(self.store, audit_key(rebalance_id, SIGNAL))
         if signal is None:
             return
@@ -205,19 +295,50 @@ class _Verification:
         stored_batches = [batch for batch in batches if batch is not None]
         for batch in stored_batches:
             self._batch(rebalance_id, batch)
-        fills = find(self.store, audit_key(rebalance_id, FILLS))
-        if fills is None:
-            return
-        rebuilt = build_fills(rebalance_id, stored_batches, self._inputs(rebalance_id, fills))
-        self.same(audit_key(rebalance_id, FILLS), fills, rebuilt)
-        self.finding(audit_key(rebalance_id, FILLS), fills_match_orders(orders, fills))
         expected: list[Event] = [e for batch in stored_batches for e in fill_events(batch, orders, rebalance_id)]
-        baseline = find(self.store, audit_key(rebalance_id, BASELINE))
-        if baseline is not None:
-            self._baseline(pre, orders, baseline, books)
-            expected.append(baseline_event(baseline))
-        if self.events_by_rebalance.get(rebalance_id, []) != expected:
+        fills = find(self.store, audit_key(rebalance_id, FILLS))
+        if fills is not None:
+            rebuilt = build_fills(rebalance_id, stored_batches, self._inputs(rebalance_id, fills))
+            self.same(audit_key(rebalance_id, FILLS), fills, rebuilt)
+            self.finding(audit_key(rebalance_id, FILLS), fills_match_orders(orders, fills))
+            baseline = find(self.store, audit_key(rebalance_id, BASELINE))
+            if baseline is not None:
+                self._baseline(pre, orders, fills, baseline, books)
+                expected.append(baseline_event(baseline))
+        actual = self.events_by_rebalance.get(rebalance_id, [])
+        # One under way may have gone on since the ledger was read: what it had posted then must be its beginning.
+        if actual != (expected if rebalance_id in self.finished else expected[: len(actual)]):
             self.differs(audit_key(rebalance_id, FILLS), "the ledger's events of this rebalance are not its fills")
+
+    def _ending(self, detection: Detection) -> None:
+        """How the rebalance was decided and ended, from the documents it left; the time and reason of a refusal
+        are what was said then."""
+        id_ = detection.rebalance_id
+        claim, outcome = (find(self.store, audit_key(id_, name)) for name in (CLAIM, OUTCOME))
+        baseline = find(self.store, audit_key(id_, BASELINE))
+        if claim is not None:
+            choices = ("execute",) if self._exists(audit_key(id_, PRE)) else ("execute", "superseded", "stale")
+            if claim.get("claim") not in choices:
+                self.differs(audit_key(id_, CLAIM), f"claim is {claim.get('claim')!r}, expected {' or '.join(choices)}")
+        if outcome is None:
+            return
+        expected: Document = {
+            "rebalance_id": id_,
+            "csv_filename": detection.csv_filename,
+            "csv_sha256": detection.csv_sha256,
+            "timestamp_utc": to_iso(from_iso(outcome["timestamp_utc"])),
+            "status": outcome["status"],
+            "reason": outcome["reason"],
+        }
+        if baseline is not None:
+            reasons = {entry["reason"] for entry in baseline["unfilled"]}
+            expected["status"] = "executed" if baseline["status"] == "complete" else "partial"
+            expected["reason"] = EXPIRED if EXPIRED in reasons else ", ".join(sorted(reasons))
+        elif outcome["status"] not in ("quarantined", "superseded", "stale", "aborted", "expired"):
+            self.differs(audit_key(id_, OUTCOME), f"status is {outcome['status']!r} without a baseline")
+        self.same(audit_key(id_, OUTCOME), outcome, expected)
+        if from_iso(outcome["timestamp_utc"]) < detection.t0:
+            self.differs(audit_key(id_, OUTCOME), f"recorded {outcome['timestamp_utc']}, before t0")
 
     def _inputs(self, rebalance_id: str, document: Document) -> dict[str, str]:
         """The document's inputs with their hashes taken again from the stored bytes."""
@@ -257,7 +378,7 @@ class _Verification:
             detection,
             from_report(signal["signal"]),
             self.store.read(filters_key(detection.filters_sha256)).data,
-            books[stored["ledger_seq"]],
+            self._state_at(stored["ledger_seq"], books),
             _lines_known(stored, log_lines),
             {symbol: Decimal(price) for symbol, price in stored["fallback_prices"].items()},
             signal_sha256=sha256_of(self.store, audit_key(detection.rebalance_id, SIGNAL)),
@@ -287,43 +408,73 @@ class _Verification:
         rebuilt = stored | {"executions": [execution_document(execution) for execution in executions]}
         self.same(audit_key(rebalance_id, batch_name(stored["batch"])), stored, rebuilt)
 
-    def _baseline(self, pre: Document, orders: Document, stored: Document, books: dict[int, Book]) -> None:
-        key = audit_key(stored["rebalance_id"], BASELINE)
-        book = books[stored["ledger_seq"]]
+    def _baseline(
+        self, pre: Document, orders: Document, fills: Document, stored: Document, books: dict[int, Book]
+    ) -> None:
+        key = audit_key(pre["rebalance_id"], BASELINE)
+        book = self._state_at(stored["ledger_seq"], books)
         prices = {symbol: Decimal(price) for symbol, price in stored["prices"].items()}
         value = logged(portfolio_value(book, prices))
         recomputed = {
+            **{name: pre[name] for name in ("rebalance_id", "csv_filename", "csv_sha256")},
+            **{name: fills[name] for name in ("status", "unfilled")},
             "portfolio_value": value,
             "positions": book.held(),
             "net_flows": logged(book.flows),
-            "inputs": self._inputs(stored["rebalance_id"], stored),
+            "supersedes": self._superseded(pre, book),
+            "inputs": self._inputs(pre["rebalance_id"], stored),
         }
         self.same(key, stored, stored | recomputed)
-        capital = self.desk.settings.initial_capital
+        if not set(stored["stale"]) <= set(book.positions):
+            self.differs(key, f"stale names {', '.join(stored['stale'])}, not all of them held")
         for finding in (
-            value_continuous_at_t1(stored, value, capital),
+            value_continuous_at_t1(stored, value, self.capital),
             baseline_covers_positions(stored),
             baseline_after_t0(pre, stored),
             positions_explained(pre, orders, stored),
         ):
             self.finding(key, finding)
 
+    def _superseded(self, pre: Document, book: Book) -> str | None:
+        """The rebalance before, where it was of the same day or content."""
+        if book.baseline is None:
+            return None
+        detection = detection_of(self.desk, pre["rebalance_id"])
+        before = detection_of(self.desk, book.baseline.rebalance_id)
+        same_day = before.trading_day is not None and before.trading_day == detection.trading_day
+        return before.rebalance_id if same_day or before.csv_sha256 == detection.csv_sha256 else None
+
     def _contents(self, ids: list[str]) -> None:
         found = (find(self.store, audit_key(rebalance_id, OUTCOME)) for rebalance_id in ids)
         self.finding(REBALANCES, one_execution_per_content(outcome for outcome in found if outcome is not None))
 
     def _plain_copies(self) -> None:
-        """The plain-named objects are copies of the audit set they name."""
+        """The plain-named objects are copies of the audit set they name, and the last prices those of their tick."""
         for key, name in ((PRE_EXECUTION, PRE), (DAILY_BASELINE, BASELINE)):
-            plain = find(self.store, key)
-            if plain is not None and plain != find(self.store, audit_key(plain["rebalance_id"], name)):
-                self.differs(key, f"differs from {audit_key(plain['rebalance_id'], name)}")
-        executed = find(self.store, LATEST_EXECUTED)
-        if executed is not None:
-            baseline = find(self.store, audit_key(executed["rebalance_id"], BASELINE)) or {}
-            for name in ("timestamp_utc", "csv_filename", "csv_sha256", "status"):
-                if executed[name] != baseline.get(name):
-                    self.differs(LATEST_EXECUTED, f"{name} is {executed[name]}, the baseline says {baseline.get(name)}")
+            with self.recomputing(key):
+                plain = find(self.store, key)
+                if plain is not None and plain != find(self.store, audit_key(plain["rebalance_id"], name)):
+                    self.differs(key, f"differs from {audit_key(plain['rebalance_id'], name)}")
+        with self.recomputing(LATEST_EXECUTED):
+            executed = find(self.store, LATEST_EXECUTED)
+            if executed is not None:
+                baseline = find(self.store, audit_key(executed["rebalance_id"], BASELINE)) or {}
+                names = ("timestamp_utc", "csv_filename", "csv_sha256", "rebalance_id", "status")
+                self.same(LATEST_EXECUTED, executed, {name: baseline.get(name) for name in names})
+        with self.recomputing(LATEST_PRICES):
+            latest = find(self.store, LATEST_PRICES)
+            if latest is not None:
+                self._latest_prices(latest)
+
+    def _latest_prices(self, latest: Document) -> None:
+        key = marks_key(minute_of(from_iso(latest["timestamp_utc"])))
+        marks = self._marks_of(key).get(latest["timestamp_utc"])
+        if marks is None:
+            return  # the minute was claimed by another tick of it, or this one is still under way
+        for symbol, price in marks.prices.items():
+            shown = latest["prices"].get(symbol), latest["as_of"].get(symbol)
+            if shown != (price, to_iso(marks.as_of[symbol])):
+                self.differs(LATEST_PRICES, f"{symbol} is {shown[0]} as of {shown[1]}, the marks row says {price}")
 
     # --- log ----------------------------------------------------------------------------------------------------
 
@@ -337,14 +488,18 @@ class _Verification:
             self.differs(PORTFOLIO_VALUE_LOG, "ends in a torn line")
         for number, line in enumerate(lines, start=1):
             try:
-                rows.append(parse_log_row(line))
+                row = parse_log_row(line)
             except ValueError as error:
                 self.differs(PORTFOLIO_VALUE_LOG, f"line {number}: {error}")
+                continue
+            rows.append(row)
+            if dump_line(row.document) != line:
+                self.differs(PORTFOLIO_VALUE_LOG, f"line {number} is not written the way the desk writes rows")
         return rows, lines
 
     def _log(self, rows: list[LogRow]) -> None:
         for finding in (
-            log_identities(rows, self.desk.settings.initial_capital),
+            log_identities(rows, self.capital),
             minutes_strictly_rise(rows),
             base_constant_between_baselines(rows),
         ):
@@ -377,13 +532,11 @@ class _Verification:
 
     def _states_along(self, rows: list[LogRow]) -> Iterator[Book]:
         """The book each row was valued with: one replay, stepping forward with the rows."""
-        ledger = Ledger(self.store, self.desk.settings.initial_capital)
-        segments = ledger.segments()
-        book = Book(self.desk.settings.initial_capital)
+        segments, book = self._segments(), Book(self.capital)
         for row in rows:
             wanted = row.document.get("ledger_seq", 0)
             if wanted < book.seq:
-                segments, book = ledger.segments(), Book(self.desk.settings.initial_capital)
+                segments, book = self._segments(), Book(self.capital)
             while book.seq < wanted:
                 segment = next(segments, None)
                 if segment is None:
@@ -400,12 +553,11 @@ class _Verification:
             return {}
         rows = {}
         for line in lines:
-            try:
+            with self.recomputing(key):
                 row = MarksRow.parse(line)
-            except (ValueError, KeyError):
-                self.differs(key, f"a line is no marks row: {line[:60]!r}")
-                continue
-            rows[to_iso(row.timestamp)] = row
+                if row.line() != line:
+                    self.differs(key, f"{to_iso(row.timestamp)}: the row is not written the way the desk writes rows")
+                rows[to_iso(row.timestamp)] = row
         return rows
 
     def _history(self, rows: list[LogRow]) -> int:
@@ -414,8 +566,13 @@ class _Verification:
             by_day.setdefault(row.timestamp.date(), []).append(row)
         days = compacted_days(self.store)
         for day in days:
-            if not read_day(self.store, day).equals(to_table(by_day.get(day, []))):
-                self.differs(f"history of {day}", "differs from the log's rows of that day")
+            key = history_key(day)
+            with self.recomputing(key):
+                if not holds_exactly(self.store.read(key).data, by_day.get(day, [])):
+                    self.differs(key, "differs from the log's rows of that day")
+        for day in sorted(by_day.keys() - set(days)):
+            if days and day < days[-1]:
+                self.differs(history_key(day), "is missing, although a later day is compacted")
         return len(days)
 
 
