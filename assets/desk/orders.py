@@ -16,6 +16,9 @@ from resources.venue import Side
 
 Leg = Literal["reduce", "open"]
 
+# More orders than this for one symbol mean a wrong price or filter, not a position anyone wants.
+MAX_CHILDREN = 500
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedOrder:
@@ -87,7 +90,9 @@ def _reduce(
     wanted = abs(current) - abs(target)
     direction = -1 if current > 0 else 1
     if not target:
-        orders += _children(row, split_close(wanted, instrument), direction, id_prefix, leg="reduce", closes=True)
+        parts = split_close(wanted, instrument)
+        orders += _children(row, parts, direction, id_prefix, leg="reduce", closes=True)
+        _report_rest(row.symbol, wanted, wanted, parts, direction, shortfalls)
         return
     quantity = _on_grid(wanted, instrument)
     if not quantity or quantity < instrument.min_qty:
@@ -137,6 +142,8 @@ def _report_rest(
     rest = wanted - sum(parts, ZERO)
     if rest:
         reason = "off_grid_position" if quantity != wanted else "below_min_qty"
+        if len(parts) == MAX_CHILDREN:
+            reason = "too_many_orders"
         shortfalls.append(Shortfall(symbol, rest * direction, reason))
 
 
@@ -161,7 +168,8 @@ def _children(
 def split(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
     """``quantity`` > 0, on the grid, in as few near-equal parts as the market maximum allows, each on the grid.
 
-    The parts sum to ``quantity`` unless no such parts reach the minimum: the last is then left out.
+    The parts sum to ``quantity`` unless no such parts reach the minimum (the last is then left out), or there would be
+    more than ``MAX_CHILDREN``.
     """
     if not instrument.max_qty or quantity <= instrument.max_qty:
         return [quantity]
@@ -173,7 +181,8 @@ def split(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
 
 
 def split_close(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
-    """A close of ``quantity`` > 0 in as few near-equal parts as the market maximum allows; they sum to it exactly.
+    """A close of ``quantity`` > 0 in as few near-equal parts as the market maximum allows; they sum to it exactly,
+    unless there would be more than ``MAX_CHILDREN``.
 
     Every part but the last is on the grid; the last carries what is not.
     """
@@ -182,6 +191,8 @@ def split_close(quantity: Decimal, instrument: Instrument) -> list[Decimal]:
     most = _on_grid(instrument.max_qty, instrument)
     # "//" on Decimals truncates: of a positive quotient that is the floor, and a rest needs one part more.
     count = int(quantity // most) + (1 if quantity % most else 0)
+    if count > MAX_CHILDREN:
+        return [most] * MAX_CHILDREN
     parts = []
     for remaining in range(count, 1, -1):
         # The larger parts first, so that none exceeds the maximum: the ceiling of the mean, on the grid.
