@@ -190,10 +190,10 @@ class BcryptAuthProvider(BasicAuthProvider):
         gate = Gate(load_users(settings.users_file))
         # Panel verifies cookies with this one, whatever the server is given.
         config.cookie_secret = checked_secret(settings.cookie_secret)  # type: ignore[misc]
-        super().__init__()  # type: ignore[no-untyped-call]
 
         own = {"gate": gate, "attempts": Attempts(), "theme_version": theme_version}
         self._handler = type("DeskLoginHandler", (LoginHandler,), own)
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @property
     def login_handler(self) -> type[LoginHandler]:

@@ -115,8 +115,13 @@ class Window:
     deepest: float
 
 
-def window(series: Series, depth: Values, start: float, end: float, buckets: int) -> Window:
-    """The rows of ``series`` with start <= time <= end (ms), plus one either side, decimated and split at gaps."""
+def window(
+    series: Series, depth: Values, start: float, end: float, judged: tuple[float, float], buckets: int
+) -> Window:
+    """The rows of ``series`` with start <= time <= end (ms), plus one either side, decimated and split at gaps.
+
+    The extremes stated are those within ``judged`` (first and last ms of what is in sight).
+    """
     time = series.time
     first = max(0, int(np.searchsorted(time, start)) - 1)
     stop = min(len(time), int(np.searchsorted(time, end, side="right")) + 1)
@@ -130,14 +135,16 @@ def window(series: Series, depth: Values, start: float, end: float, buckets: int
     breaks = np.searchsorted(kept, gaps, side="right")
     middle = (time[gaps] + time[gaps + 1]) / 2
     value, deep = series.value[kept], depth[kept]
+    left, right = np.searchsorted(time, judged[0]), np.searchsorted(time, judged[1], side="right")
+    sight = slice(max(first, int(left) - 1), min(stop, int(right) + 1))
     return Window(
         time=np.insert(time[kept].astype(np.float64), breaks, middle),
         value=np.insert(value, breaks, np.nan),
         drawdown=np.insert(deep, breaks, np.nan),
         gaps=np.stack([time[gaps], time[gaps + 1]], axis=1),
-        low=float(value.min()) if len(value) else 0.0,
-        high=float(value.max()) if len(value) else 0.0,
-        deepest=float(deep.min()) if len(deep) else 0.0,
+        low=float(series.value[sight].min()) if len(kept) else 0.0,
+        high=float(series.value[sight].max()) if len(kept) else 0.0,
+        deepest=float(depth[sight].min()) if len(kept) else 0.0,
     )
 
 

@@ -71,6 +71,7 @@ export function render({model}) {
     const at = event.composedPath()[0]
     if (event.ctrlKey || event.metaKey || event.altKey || (at instanceof HTMLElement && at.matches("input, textarea, select"))) return
     if (event.key === "/") positionsTable.input.focus()
+    else if (event.key === "Escape" && positionsTable.filter) positionsTable.clear()
     else if (event.key === "[") choose(stepped(ranges, range, -1))
     else if (event.key === "]") choose(stepped(ranges, range, 1))
     else return

@@ -18,8 +18,12 @@ from bokeh.models import (
     DatetimeTickFormatter,
     FixedTicker,
     HoverTool,
+    Line,
     PanTool,
     Range1d,
+    Scatter,
+    VArea,
+    VStrip,
     WheelZoomTool,
 )
 from bokeh.models.annotations import Span
@@ -30,7 +34,9 @@ from dashboards.series import EMPTY, MINUTE_MS, Series, Values, Window, nice_tic
 from dashboards.theme.tokens import FONT, SCREEN
 
 _DAY_MS = 1440 * MINUTE_MS
-_BUCKETS = 400  # about one a two screen columns of the widest chart; each gives up to four points
+_BUCKETS = 600  # about one for two screen columns of the widest chart, spare included; each gives two to four points
+_SPARE = 0.25  # of the range, loaded on either side so that a drag shows data before it ends
+_PAUSE_MS = 40  # without a wheel event before the range counts as chosen (Bokeh's own default is 500)
 _LEAST_SPAN_MS = 10 * MINUTE_MS
 
 # Shares of the frame, from the ground: drawdown, a quiet strip, value.
@@ -128,7 +134,8 @@ class PortfolioChart:
         self._on_zoom(self._button)
 
     def _fill(self, start: float, end: float) -> None:
-        seen = window(self._series, self._depth, start, end, _BUCKETS)
+        spare = _SPARE * (end - start)
+        seen = window(self._series, self._depth, start - spare, end + spare, (start, end), _BUCKETS)
         low, high = self._value_limits(seen)
         ground, top = _frame(low, high)
         zero = ground + _DRAWDOWN_TOP * (top - ground)
@@ -186,6 +193,8 @@ class PortfolioChart:
             tools=[],
             toolbar_location=None,
             lod_threshold=None,
+            lod_timeout=_PAUSE_MS,
+            lod_interval=_PAUSE_MS,
             background_fill_color=None,
             border_fill_color=None,
             outline_line_color=None,
@@ -216,39 +225,39 @@ class PortfolioChart:
             minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b", months="%b", years="%Y"
         )
         plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=6)
-        self._fill_glyph = plot.varea(
-            x="time", y1=0, y2="value", source=self._line, fill_color=colour.ink0, fill_alpha=0.035
-        ).glyph
-        self._deep_glyph = plot.varea(
-            x="time", y1=0, y2="deep", source=self._line, fill_color=colour.ink0, fill_alpha=0.07
-        ).glyph
-        # Opaque: the fills below are polygons that would bridge a gap.
-        plot.vstrip(
+        self._fill_glyph = VArea(x="time", y1=0, y2="value", fill_color=colour.ink0, fill_alpha=0.035)
+        self._deep_glyph = VArea(x="time", y1=0, y2="deep", fill_color=colour.ink0, fill_alpha=0.07)
+        # Opaque: the fills are polygons that would bridge a gap.
+        gap = VStrip(
             x0="start",
             x1="end",
-            source=self._gaps,
             fill_color=colour.card,
             hatch_pattern="right_diagonal_line",
             hatch_color=colour.dim,
-            hatch_alpha=0.55,
-            hatch_scale=5,
-            hatch_weight=0.6,
+            hatch_alpha=0.45,
+            hatch_scale=6,
+            hatch_weight=0.5,
             line_color=colour.line,
             line_width=0.75,
         )
-        self._zero = Span(dimension="width", line_color=colour.line, line_width=1)
-        self._ground = Span(dimension="width", line_color=colour.hairline, line_width=1)
-        self._inception = Span(dimension="width", line_color=colour.dim, line_dash=[3, 4], line_width=1, visible=False)
-        self._last_line = Span(dimension="width", line_color=colour.tick, line_width=1, visible=False)
-        for span in (self._zero, self._ground, self._inception, self._last_line):
-            plot.add_layout(span)
-        plot.line(x="time", y="deep", source=self._line, line_color=colour.ramp_end, line_width=0.9, line_join="round")
-        value = plot.line(
-            x="time", y="value", source=self._line, line_color=colour.ink1, line_width=1.1, line_join="round"
-        )
-        plot.scatter(x="time", y="value", source=self._last, size=5, fill_color=colour.ink0, line_color=None)
+        deep = Line(x="time", y="deep", line_color=colour.ramp_end, line_width=0.9, line_join="round")
+        value = Line(x="time", y="value", line_color=colour.ink1, line_width=1.1, line_join="round")
+        dot = Scatter(x="time", y="value", size=5, fill_color=colour.ink0, line_color=None)
+        # Glyphs are added bare: the plotting functions make three hidden copies of each, a third of a page's cost.
+        plot.add_glyph(self._line, self._fill_glyph)
+        plot.add_glyph(self._line, self._deep_glyph)
+        plot.add_glyph(self._gaps, gap)
+        plot.add_glyph(self._line, deep)
+        drawn = plot.add_glyph(self._line, value, name="line")
+        plot.add_glyph(self._last, dot)
+        across: dict[str, Any] = {"dimension": "width", "line_width": 1, "level": "underlay"}
+        self._zero = Span(line_color=colour.line, **across)
+        self._ground = Span(line_color=colour.hairline, **across)
+        self._inception = Span(line_color=colour.dim, line_dash=[3, 4], visible=False, **across)
+        self._last_line = Span(line_color=colour.tick, visible=False, **across)
+        plot.center.extend((self._zero, self._ground, self._inception, self._last_line))
         hover = HoverTool(
-            renderers=[value],
+            renderers=[drawn],
             mode="vline",
             line_policy="nearest",
             limit=1,

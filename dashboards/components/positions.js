@@ -18,13 +18,7 @@ class PositionsTable {
       this.arrange()
       this.changed()
     })
-    this.input.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return
-      this.input.value = this.filter = ""
-      this.input.blur()
-      this.arrange()
-      this.changed()
-    })
+    this.input.addEventListener("keydown", (event) => event.key === "Escape" && this.clear())
     this.button = node("button", {type: "button", className: "export", title: "The shown rows, in the shown order, as CSV", onclick: () => this.download()}, "CSV")
     this.head = node("tr")
     this.body = node("tbody")
@@ -115,6 +109,13 @@ class PositionsTable {
         node("span", {}, filtered ? "Esc clears the filter" : "Each row of the file becomes a row here once it is sized"))
     }
     this.button.disabled = !shown.length
+  }
+
+  clear() {
+    this.input.value = this.filter = ""
+    this.input.blur()
+    this.arrange()
+    this.changed()
   }
 
   sortBy(key) {

@@ -1,0 +1,225 @@
+"""What a page view, fifty viewers and five years of minutes cost. Prints a table; run it on a quiet machine:
+
+    python -m tests.benchmarks.bench_dashboard
+
+The server runs in its own process on labelled test data; its CPU time is read from /proc, so other work on the
+machine disturbs the times but not the CPU figures.
+"""
+
+import asyncio
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+from tornado.websocket import websocket_connect
+
+from tests.dashboards.desk_folder import DeskFolder
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = "/usr/bin/chromium"
+VIEWERS = 50
+FIVE_YEARS = 2_628_000
+
+# Serves with a store that counts its reads into the file named by READS.
+SERVER = """
+import os, threading, time
+from pathlib import Path
+import dashboards.app as app
+from resources.settings import load_settings
+from resources.clock import SystemClock
+from resources.store import open_store
+
+class Counting:
+    def __init__(self, inner): self._inner, self.reads = inner, 0
+    def read(self, *args, **more):
+        self.reads += 1
+        return self._inner.read(*args, **more)
+    def __getattr__(self, name): return getattr(self._inner, name)
+
+settings = load_settings()
+store = Counting(open_store(settings.store))
+def report():
+    while True:
+        Path(os.environ["READS"]).write_text(str(store.reads))
+        time.sleep(0.2)
+threading.Thread(target=report, daemon=True).start()
+server = app.create_app(settings, store, SystemClock())
+server.start()
+server.io_loop.start()
+"""
+
+
+class Server:
+    """A dashboard process on ``store``."""
+
+    def __init__(self, store: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._reads = store.with_name(f"reads-{port}")
+        environment = {
+            **os.environ,
+            "DESK_STORE": str(store),
+            "DESK_DASHBOARD_PORT": str(port),
+            "DESK_AUTH": "off",
+            "READS": str(self._reads),
+        }
+        self._process = subprocess.Popen([sys.executable, "-c", SERVER], cwd=ROOT, env=environment)
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/boot"):
+                break
+            time.sleep(0.1)
+
+    def cpu(self) -> float:
+        """User plus system seconds used so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def reads(self) -> int:
+        return int(self._reads.read_text() or 0)
+
+    def get(self) -> bytes:
+        with urllib.request.urlopen(f"{self.url}/") as answer:
+            body: bytes = answer.read()
+        return body
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def page_views(server: Server, count: int = 40) -> tuple[float, int]:
+    """CPU milliseconds of one page view (request to first document), and bytes of the HTML."""
+    for _ in range(3):
+        server.get()
+    before, size = server.cpu(), 0
+    for _ in range(count):
+        size = len(server.get())
+    return (server.cpu() - before) / count * 1000, size
+
+
+async def _viewer(server: Server, stop: asyncio.Event) -> int:
+    """A browser reduced to its websocket; returns the bytes received."""
+    html = (await asyncio.to_thread(server.get)).decode()
+    token = re.search(r'"token":"([^"]+)"', html)
+    assert token is not None
+    received = 0
+
+    def take(message: str | bytes | None) -> None:
+        nonlocal received
+        received += len(message or "")
+
+    address = server.url.replace("http", "ws") + "/ws"
+    socket = await websocket_connect(address, subprotocols=["bokeh", token[1]], on_message_callback=take)
+    await stop.wait()
+    socket.close()
+    return received
+
+
+async def viewers(server: Server, seconds: float = 20.0) -> tuple[float, float, float]:
+    """Share of one core, store reads a second and bytes a second and viewer, with all viewers connected."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(_viewer(server, stop)) for _ in range(VIEWERS)]
+    await asyncio.sleep(VIEWERS * 0.25)
+    cpu, reads, started = server.cpu(), server.reads(), time.monotonic()
+    await asyncio.sleep(seconds)
+    passed = time.monotonic() - started
+    cpu, reads = server.cpu() - cpu, server.reads() - reads
+    stop.set()
+    received = sum(await asyncio.gather(*tasks))
+    return cpu / passed, reads / passed, received / VIEWERS / (passed + VIEWERS * 0.25)
+
+
+_DRAWN = """() => {
+    const line = window.Bokeh?.documents?.[0]?.get_model_by_name("line")
+    return line && line.data_source.get_length() > 100 && document.body.classList.contains("alive")
+}"""
+_FIRST = 'Number(window.Bokeh.documents[0].get_model_by_name("line").data_source.data.time[0])'
+
+
+def drawing(server: Server, rounds: int = 6) -> tuple[float, list[float], list[int], int]:
+    """Seconds to the first draw (best of three cold contexts), milliseconds and bytes of each zoom, points drawn."""
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        first_draws = []
+        for _ in range(3):
+            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            frames: list[int] = []
+            page.on("websocket", lambda ws, frames=frames: ws.on("framereceived", lambda m: frames.append(len(m))))
+            started = time.monotonic()
+            page.goto(f"{server.url}/?range=All")
+            page.wait_for_function(_DRAWN, polling=10)
+            first_draws.append(time.monotonic() - started)
+        times, sizes = _zooms(page, frames, rounds)
+        points = page.evaluate('window.Bokeh.documents[0].get_model_by_name("line").data_source.get_length()')
+        browser.close()
+    return min(first_draws), times, sizes, points
+
+
+def _zooms(page: Page, frames: list[int], rounds: int) -> tuple[list[float], list[int]]:
+    box = page.locator(".plot").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 500, box["y"] + 80)
+    times, sizes = [], []
+    for _ in range(rounds):
+        page.wait_for_timeout(400)
+        before, seen = page.evaluate(_FIRST), len(frames)
+        started = time.monotonic()
+        page.mouse.wheel(0, -240)
+        page.wait_for_function(f"(before) => {_FIRST} !== before", arg=before, polling=4)
+        times.append((time.monotonic() - started) * 1000)
+        page.wait_for_timeout(150)
+        sizes.append(sum(frames[seen:]))
+    return times, sizes
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        now = datetime.now(UTC)
+        week, years = Path(scratch) / "week", Path(scratch) / "years"
+        DeskFolder(week, now, minutes=7 * 1440).build()
+        DeskFolder(years, now, minutes=FIVE_YEARS, volatility=0.00002).build()
+        rows: list[tuple[str, str, str]] = []
+
+        server = Server(week, 5191)
+        time.sleep(3)
+        cost, size = page_views(server)
+        rows.append(("server CPU per page view", f"{cost:.0f} ms", "<= 120 ms"))
+        rows.append(("first document (HTML)", f"{size / 1000:.1f} KB", "<= 100 KB"))
+        core, reads, bandwidth = asyncio.run(viewers(server))
+        rows.append((f"{VIEWERS} viewers, share of one core at 1 Hz", f"{core:.1%}", "<= 30 %"))
+        rows.append((f"{VIEWERS} viewers, store reads per second", f"{reads:.2f}", "1 per refresh"))
+        rows.append((f"{VIEWERS} viewers, bytes per second each", f"{bandwidth:.0f}", ""))
+        server.stop()
+
+        server = Server(years, 5192)
+        started = time.monotonic()
+        time.sleep(1)
+        while server.cpu() and server.reads() < 1800 and time.monotonic() - started < 60:
+            time.sleep(0.2)
+        rows.append(("five years, history loaded after", f"{time.monotonic() - started:.1f} s", ""))
+        time.sleep(3)
+        first, times, sizes, points = drawing(server)
+        rows.append(("five years, first draw", f"{first:.2f} s", "<= 1.0 s"))
+        rows.append(
+            ("five years, zoom (median, worst)", f"{statistics.median(times):.0f}, {max(times):.0f} ms", "<= 120 ms")
+        )
+        rows.append(("five years, bytes per zoom (worst)", f"{max(sizes) / 1000:.1f} KB", "<= 60 KB"))
+        rows.append(("five years, points drawn", str(points), ""))
+        server.stop()
+
+    width = max(len(name) for name, _, _ in rows)
+    for name, measured, target in rows:
+        print(f"{name:<{width}}  {measured:>14}  {target}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,402 @@
+"""The real server in its own process, looked at with a real browser."""
+
+import csv
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+
+from assets.desk.artifacts import EXECUTION
+from resources.documents import load_document, to_iso
+from tests.dashboards.desk_folder import DeskFolder
+
+CHROMIUM = Path("/usr/bin/chromium")
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser: {CHROMIUM} is absent"),
+]
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+class Served:
+    """A dashboard process on a store folder; can be killed and started again on the same port."""
+
+    def __init__(self, store: Path, **more: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DESK_")},
+            "DESK_STORE": str(store),
+            "DESK_DASHBOARD_PORT": str(self.port),
+            "DESK_AUTH": "off",
+            **more,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        code = "from dashboards.app import serve; from resources.settings import load_settings; serve(load_settings())"
+        self._process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=self._environment)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, "the server ended at its start"
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/boot", timeout=1):
+                return
+            time.sleep(0.1)
+        raise AssertionError("the server did not answer within 60 s")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(
+            executable_path=str(CHROMIUM),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., Served]]:
+    started: list[Served] = []
+
+    def start(store: Path, **more: str) -> Served:
+        started.append(Served(store, **more))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+class Watched:
+    """A page that remembers what must not happen: console errors and requests to other hosts."""
+
+    def __init__(self, browser: Any, viewport: dict[str, int], **context: Any) -> None:
+        self.context = browser.new_context(viewport=viewport, accept_downloads=True, **context)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.outside: list[str] = []
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._requested)
+
+    def _requested(self, request: Any) -> None:
+        if not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", request.url):
+            self.outside.append(request.url)
+
+    def open(self, url: str) -> Any:
+        self.page.goto(url)
+        expect(self.page.locator("body.alive")).to_be_attached(timeout=20_000)
+        return self.page
+
+    def clean(self) -> None:
+        assert self.errors == []
+        assert self.outside == []
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Callable[..., Watched]]:
+    opened: list[Watched] = []
+
+    def start(viewport: dict[str, int] = DESKTOP, **context: Any) -> Watched:
+        opened.append(Watched(browser, viewport, **context))
+        return opened[-1]
+
+    yield start
+    for page in opened:
+        page.context.close()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def symbols(page: Any) -> list[str]:
+    return page.locator("tbody tr td[data-col=symbol]").all_text_contents()
+
+
+def column(page: Any, name: str) -> list[float]:
+    texts = page.locator(f"tbody tr td[data-col={name}]").all_text_contents()
+    return [float(text.replace(",", "").replace("−", "-").removesuffix("%")) for text in texts]
+
+
+def no_overflow(page: Any) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wider = page.evaluate(
+        """() => {
+            const board = document.querySelector("main [data-root-id]").firstElementChild.shadowRoot
+            const right = (card) => card.getBoundingClientRect().right
+            return [...board.querySelectorAll(".card")].filter((card) => right(card) > innerWidth).length
+        }"""
+    )
+    assert wider == 0
+
+
+KINDS: dict[str, dict[str, Any] | None] = {
+    "empty": None,
+    "one row": {"minutes": 1},
+    "normal": {"minutes": 8 * 1440, "missing": frozenset(range(30, 37))},
+    "two hundred positions": {"symbols": 200},
+    "huge": {"scale": 1e6},
+    "tiny and wild": {"scale": 1e-4, "volatility": 0.03, "minutes": 2000},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_store_renders_cleanly_on_desk_and_phone(
+    kind: str, tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    make = KINDS[kind]
+    if make is not None:
+        DeskFolder(tmp_path, now(), **make).build()
+    server = served(tmp_path)
+    for viewport in (DESKTOP, PHONE):
+        seen = watched(viewport)
+        page = seen.open(server.url)
+        expect(page.get_by_role("heading", name="Portfolio Value").first).to_be_visible()
+        expect(page.get_by_role("heading", name="Daily P&L")).to_be_visible()
+        expect(page.get_by_role("heading", name="Total P&L Since Inception")).to_be_visible()
+        if make is None:
+            expect(page.get_by_text("Waiting for the first CSV in inbox/").first).to_be_visible()
+            expect(page.locator(".market")).to_be_hidden()
+        else:
+            expect(page.locator(".market")).to_have_text("SIMULATED")
+            expect(page.locator("tbody tr")).to_have_count(make.get("symbols", 14))
+        if viewport is DESKTOP:
+            assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+            for title in page.locator(".card h2").all():
+                assert title.evaluate("(el) => el.scrollWidth <= el.clientWidth + 1"), title.text_content()
+            for number in page.locator(".number").all():
+                card = number.locator("xpath=ancestor::*[contains(@class,'card')][1]")
+                inside = number.evaluate("(el) => el.scrollWidth <= el.clientWidth + 1")
+                assert inside, (card.text_content(), number.text_content())
+        no_overflow(page)
+        seen.clean()
+
+
+def test_sorting_is_numeric_filtering_narrows_and_csv_equals_the_view(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    DeskFolder(tmp_path, now(), symbols=60).build()
+    seen = watched()
+    page = seen.open(served(tmp_path).url)
+    assert column(page, "pnl") == sorted(column(page, "pnl"), reverse=True)
+    for name in ("quantity", "mark", "pct", "weight"):
+        head = page.locator(f"th[data-col={name}] button")
+        head.click()
+        expect(page.locator(f"th[data-col={name}]")).to_have_attribute("aria-sort", "descending")
+        assert column(page, name) == sorted(column(page, name), reverse=True)
+        head.click()
+        expect(page.locator(f"th[data-col={name}]")).to_have_attribute("aria-sort", "ascending")
+        assert column(page, name) == sorted(column(page, name))
+    page.keyboard.press("/")
+    page.keyboard.type("coin01")
+    expect(page.locator("tbody tr")).to_have_count(6)
+    assert all("COIN01" in symbol for symbol in symbols(page))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
+    assert [row["symbol"] for row in rows] == symbols(page)
+    assert [round(float(row["weight"]) * 100, 2) for row in rows] == pytest.approx(column(page, "weight"), abs=0.011)
+    page.keyboard.press("Escape")
+    expect(page.locator("tbody tr")).to_have_count(60)
+    page.keyboard.press("/")
+    page.keyboard.type("nothing like it")
+    expect(page.get_by_text("No symbol contains")).to_be_visible()
+    seen.clean()
+
+
+def test_the_address_restores_range_sort_and_filter(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    DeskFolder(tmp_path, now(), minutes=40 * 1440).build()
+    server = served(tmp_path)
+    seen = watched()
+    page = seen.open(server.url)
+    page.get_by_role("button", name="1W", exact=True).click()
+    expect(page.get_by_role("button", name="1W", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("[")
+    expect(page.get_by_role("button", name="1D", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("]")
+    page.locator("th[data-col=symbol] button").click()
+    page.get_by_role("searchbox").fill("USD")
+    expect(page).to_have_url(re.compile(r"range=1W.*sort=symbol.*filter=USD"))
+    page.reload()
+    expect(page.locator("body.alive")).to_be_attached()
+    expect(page.get_by_role("button", name="1W", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("th[data-col=symbol]")).to_have_attribute("aria-sort", "ascending")
+    assert symbols(page) == sorted(symbols(page))
+    expect(page.get_by_role("searchbox")).to_have_value("USD")
+    seen.clean()
+
+
+def test_the_wheel_zooms_names_its_range_and_double_click_returns(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    DeskFolder(tmp_path, now(), minutes=40 * 1440).build()
+    seen = watched()
+    page = seen.open(f"{served(tmp_path).url}/?range=1M")
+    plot = page.locator(".plot")
+    expect(plot.locator("canvas").first).to_be_attached()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + 400, box["y"] + 100)
+    page.mouse.wheel(0, -400)
+    expect(page).to_have_url(re.compile(r"range=\d+-\d+"))
+    expect(page.locator(".ranges [aria-pressed=true]")).to_have_count(0)
+    expect(page.locator(".bk-Tooltip")).to_contain_text("UTC")
+    page.mouse.dblclick(box["x"] + 400, box["y"] + 100)
+    expect(page).to_have_url(re.compile("range=1M"))
+    seen.clean()
+
+
+def test_a_stopped_feed_raises_the_age_and_flips_the_pill(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    server_up = served(tmp_path)
+    DeskFolder(tmp_path, now() - timedelta(seconds=108)).build()
+    seen = watched()
+    page = seen.open(server_up.url)
+    data = page.locator("[data-key=data]")
+    expect(data).to_have_attribute("data-state", "ok")
+    expect(data).to_have_attribute("data-state", "stale", timeout=20_000)
+    expect(page.locator("[data-key=prices]")).to_have_attribute("data-state", "attention")
+    expect(page.locator("[data-card=pv] .age.old")).to_be_visible()
+    seen.clean()
+
+
+def test_new_rows_and_a_started_execution_arrive_by_themselves(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    folder = DeskFolder(tmp_path, now()).build()
+    seen = watched()
+    page = seen.open(served(tmp_path).url)
+    hero = page.locator("[data-card=pv] .number")
+    before = hero.text_content()
+    folder.append(now() + timedelta(minutes=1), 250.0)
+    expect(hero).not_to_have_text(before, timeout=10_000)
+    execution = load_document((tmp_path / EXECUTION).read_bytes())
+    started = {"state": "executing", "step": "fills", "started_utc": to_iso(now())}
+    folder.put(EXECUTION, execution | started)
+    expect(page.locator("[data-key=executor]")).to_have_attribute("data-state", "busy", timeout=10_000)
+    seen.clean()
+
+
+def test_a_killed_server_is_announced_and_the_page_recovers_with_its_view(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    DeskFolder(tmp_path, now(), minutes=10 * 1440).build()
+    server = served(tmp_path)
+    seen = watched()
+    page = seen.open(f"{server.url}/?range=1W")
+    server.kill()
+    expect(page.locator(".lost")).to_be_visible(timeout=8_000)
+    expect(page.locator(".lost")).to_contain_text("Values are frozen")
+    server.start()
+    expect(page.locator("body.silent")).to_have_count(0, timeout=30_000)
+    expect(page.locator("body.alive")).to_be_attached(timeout=20_000)
+    expect(page.locator(".lost")).to_be_hidden()
+    expect(page.get_by_role("button", name="1W", exact=True)).to_have_attribute("aria-pressed", "true")
+    assert seen.outside == []
+
+
+def test_help_opens_with_a_question_mark(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    seen = watched()
+    page = seen.open(served(tmp_path).url)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_login_keeps_strangers_out_and_lets_the_right_password_in(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    store = tmp_path / "store"
+    DeskFolder(store, now()).build()
+    users = tmp_path / "users"
+    users.write_bytes(b"ada:" + bcrypt.hashpw(b"right", bcrypt.gensalt(4)) + b"\n")
+    server = served(store, DESK_AUTH="bcrypt", DESK_USERS_FILE=str(users), DESK_COOKIE_SECRET="s" * 40)
+    seen = watched()
+    page = seen.page
+    page.goto(f"{server.url}/?range=1W")
+    expect(page).to_have_url(re.compile("/login"))
+    page.get_by_label("User").fill("ada")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("Wrong user or password.")
+    # The browser itself logs the refused POST as an error.
+    assert [error for error in seen.errors if "401" not in error] == []
+    seen.errors.clear()
+    page.get_by_label("User").fill("ada")
+    page.get_by_label("Password").fill("right")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("body.alive")).to_be_attached(timeout=20_000)
+    expect(page.get_by_role("button", name="1W", exact=True)).to_have_attribute("aria-pressed", "true")
+    cookies = {cookie["name"]: cookie for cookie in seen.context.cookies()}
+    assert cookies["user"]["httpOnly"]
+    assert cookies["user"]["sameSite"] == "Lax"
+    seen.clean()
+    page.get_by_role("link", name="Sign out").click()
+    expect(page).to_have_url(re.compile("/login"))
+    page.goto(server.url)
+    expect(page).to_have_url(re.compile("/login"))
+
+
+@pytest.mark.parametrize("path", ["/", "/ws", "/?range=1D", "/autoload.js?bokeh-autoload-element=1"])
+def test_without_a_login_no_address_gives_data(path: str, tmp_path: Path, served: Callable[..., Served]) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(b"ada:" + bcrypt.hashpw(b"right", bcrypt.gensalt(4)) + b"\n")
+    store = tmp_path / "store"
+    DeskFolder(store, now()).build()
+    server = served(store, DESK_AUTH="bcrypt", DESK_USERS_FILE=str(users), DESK_COOKIE_SECRET="s" * 40)
+    try:
+        with urllib.request.urlopen(f"{server.url}{path}") as answer:
+            code, body = answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        code, body = refusal.code, refusal.read().decode()
+    assert "Sign in" in body if code == 200 else code in (400, 401, 403)
+    assert "BTCUSDT" not in body
+
+
+def test_open_addresses_answer_without_a_login_and_hold_no_data(tmp_path: Path, served: Callable[..., Served]) -> None:
+    DeskFolder(tmp_path, now()).build()
+    server = served(tmp_path)
+    for path, kind in (("/boot", "id"), ("/healthz", "page"), ("/theme/shell.css", "--page")):
+        with urllib.request.urlopen(f"{server.url}{path}") as answer:
+            body = answer.read().decode()
+            assert kind in body
+            assert "USDT" not in body
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{server.url}/theme/../app.py")
