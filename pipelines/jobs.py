@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.desk.assets import portfolio_value_history, rebalance_assets, rebalances
+from assets.desk.assets import portfolio_value_history, rebalance_assets
 from assets.desk.checks import standing_checks
 
 REBALANCE_JOB = "rebalance"
@@ -12,7 +12,6 @@ REBALANCE_JOB = "rebalance"
 rebalance_job = dg.define_asset_job(
     REBALANCE_JOB,
     selection=dg.AssetSelection.assets(*rebalance_assets),
-    partitions_def=rebalances,
     executor_def=dg.in_process_executor,
     tags={"dagster/max_retries": "0"},
     description="One signal: daily_csv -> pre_execution -> sized_orders -> fills -> baseline -> latest_executed.",

@@ -196,7 +196,7 @@ def pre_execution(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk
     pv_pre is the last logged portfolio value strictly before t0. The identity
     `pv_pre = gross + rounding + dropped + untradable` holds exactly.
     """
-    document = step(lambda: freeze_pre_execution(desk, context.partition_key, context.run_id))
+    document = step(lambda: freeze_pre_execution(desk, context.partition_key, context.run.run_id))
     parts = [{"part": name, "amount": amount} for name, amount in document["residual"].items()]
     return dg.MaterializeResult(
         metadata={
@@ -235,7 +235,7 @@ def sized_orders(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 
     A zero-cross is two orders: the whole old side reduce-only, then the new side once that has filled.
     """
-    document = step(lambda: plan_sized_orders(desk, context.partition_key, context.run_id))
+    document = step(lambda: plan_sized_orders(desk, context.partition_key, context.run.run_id))
     orders = [*document["reductions"], *document["increases"]]
     return dg.MaterializeResult(
         metadata={
@@ -277,7 +277,7 @@ def fills(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]) -> dg
 
     The venue walks the displayed book, or bounds the slippage where none is shown; what it cannot fill stays unfilled.
     """
-    document = step(lambda: execute_orders(desk, context.partition_key, context.run_id))
+    document = step(lambda: execute_orders(desk, context.partition_key, context.run.run_id))
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(document["fills"]),
@@ -306,7 +306,7 @@ def baseline(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]) ->
 
     base_cumulative = PV(t1) - C0 - F comes from the ledger, so total P&L runs on without a jump.
     """
-    document = step(lambda: rebaseline(desk, context.partition_key, context.run_id))
+    document = step(lambda: rebaseline(desk, context.partition_key, context.run.run_id))
     rows = rows_since(desk.store, detection_of(desk, context.partition_key).t0 - timedelta(days=1))
     plot = metadata.value_plot(rows)
     return dg.MaterializeResult(
