@@ -1,4 +1,4 @@
-"""A store in memory: what the contract promises, without a disk. For replays of months and for faults by the hundred."""
+"""A store in memory: the contract without a disk, for replays of months and faults by the hundred."""
 
 import threading
 from collections.abc import Iterator

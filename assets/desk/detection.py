@@ -243,7 +243,7 @@ def _settle(desk: Desk, sightings: Sightings, notices: list[str]) -> tuple[str, 
         if decided is None:
             fresh.append(detection)
         elif decided["claim"] != "execute":  # declined by a look that was killed before it could say so
-            record_outcome(desk, detection, decided["claim"], "set aside for a newer signal")
+            record_outcome(desk, detection, decided["claim"], decided["reason"])
     fresh.sort(key=_age_rank)
     for detection in fresh[:-1]:
         _decline(desk, detection, "superseded", f"{fresh[-1].rebalance_id} is newer", notices)
@@ -292,21 +292,21 @@ def _latest_generation(desk: Desk, detection: Detection, notices: list[str], *, 
     return detection
 
 
-def claim(desk: Desk, rebalance_id: str, what: Literal["execute", "superseded", "stale"]) -> bool:
-    """Decide once between executing a signal and setting it aside; true when ``what`` was (or had been) decided.
+def claim(desk: Desk, rebalance_id: str, what: Literal["execute", "superseded", "stale"], reason: str = "") -> Document:
+    """Decide once between executing a signal and setting it aside; returns what is decided (``claim``, ``reason``).
 
     One create settles the race between a run that starts and a look that finds a newer file.
     """
-    decided = create_once(desk.store, audit_key(rebalance_id, CLAIM), lambda: {"claim": what})
-    return bool(decided["claim"] == what)
+    return create_once(desk.store, audit_key(rebalance_id, CLAIM), lambda: {"claim": what, "reason": reason})
 
 
 def _decline(
     desk: Desk, detection: Detection, status: Literal["superseded", "stale"], reason: str, notices: list[str]
 ) -> None:
-    if claim(desk, detection.rebalance_id, status):
-        record_outcome(desk, detection, status, reason)
-        notices.append(f"{detection.rebalance_id} {status}: {reason}")
+    decided = claim(desk, detection.rebalance_id, status, reason)
+    if decided["claim"] == status:
+        record_outcome(desk, detection, status, decided["reason"])
+        notices.append(f"{detection.rebalance_id} {status}: {decided['reason']}")
 
 
 def _executed(desk: Desk) -> list[Detection]:

@@ -117,8 +117,9 @@ def freeze_pre_execution(desk: Desk, rebalance_id: str, run_id: str | None = Non
     detection = _open_detection(desk, rebalance_id)
     if _is_finished(desk, rebalance_id):
         return _audit(desk, rebalance_id, PRE)
-    if not claim(desk, rebalance_id, "execute"):
-        raise _refused(desk, detection, "superseded", "set aside for a newer signal")
+    decided = claim(desk, rebalance_id, "execute")
+    if decided["claim"] != "execute":
+        raise _refused(desk, detection, decided["claim"], decided["reason"])
     signal = from_report(_audit(desk, rebalance_id, SIGNAL)["signal"])
     _take_lock(desk, rebalance_id, "pre_execution", run_id)
 

@@ -93,7 +93,7 @@ exponents = st.integers(0, 6)
 quantities = st.builds(lambda n, e: Decimal(n).scaleb(-e), digits, exponents)
 prices = st.builds(lambda n, e: Decimal(n).scaleb(-e), st.integers(1, 10_000_000), st.integers(0, 7))
 money = st.builds(lambda n: Decimal(n).scaleb(-8), st.integers(-(10**13), 10**13))
-marks = st.fixed_dictionaries({symbol: prices for symbol in SYMBOLS})
+marks = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
 
 
 @st.composite

@@ -208,7 +208,7 @@ def test_an_edited_segment_is_found_by_the_next_ones_hash() -> None:
     document = load_document(store.read(segment_key(2)).data)
     document["events"][0]["quantity"] = Decimal("1.001")
     store.write(segment_key(2), dump_document(document))
-    with pytest.raises(LedgerError, match="000000000003.json does not continue the chain"):
+    with pytest.raises(LedgerError, match=r"000000000003\.json does not continue the chain"):
         Ledger(store, C0).book()
     with pytest.raises(LedgerError, match="does not continue the chain"):
         list(Ledger(store, C0).segments())
