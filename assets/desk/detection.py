@@ -123,7 +123,8 @@ def _detection(document: Document) -> Detection:
 
 
 def record_outcome(desk: Desk, detection: Detection, status: OutcomeStatus, reason: str) -> Document:
-    """State, once and for ever, how a rebalance ended; the first statement stands."""
+    """State, once and for ever, how a rebalance ended; the first statement stands. It is never dated before t0, which
+    a clock that stepped back would do."""
     return create_once(
         desk.store,
         audit_key(detection.rebalance_id, OUTCOME),
@@ -133,7 +134,7 @@ def record_outcome(desk: Desk, detection: Detection, status: OutcomeStatus, reas
             "csv_sha256": detection.csv_sha256,
             "status": status,
             "reason": reason,
-            "timestamp_utc": to_iso(desk.clock.now()),
+            "timestamp_utc": to_iso(max(desk.clock.now(), detection.t0)),
         },
     )
 

@@ -639,6 +639,9 @@ def publish_executed(desk: Desk, rebalance_id: str) -> Document:
     between leaves a rebalance without outcome, which is simply run again."""
     detection = detection_of(desk, rebalance_id)
     baseline = _audit(desk, rebalance_id, BASELINE)
+    now = desk.clock.now()
+    if now < from_iso(baseline["timestamp_utc"]) and not _is_finished(desk, rebalance_id):
+        raise ClockBehind(f"it is {to_iso(now)}, before the baseline of {baseline['timestamp_utc']}")
     document = {
         "timestamp_utc": baseline["timestamp_utc"],
         "csv_filename": detection.csv_filename,
