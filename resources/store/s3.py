@@ -105,7 +105,7 @@ class S3Store:
 
         Raises ValueError for a malformed url.
         """
-        bucket, _, prefix = url.removeprefix("s3://").strip("/").partition("/")
+        bucket, _, prefix = url.removeprefix("s3://").rstrip("/").partition("/")
         if not url.startswith("s3://") or not bucket:
             raise ValueError(f"{url!r} is not s3://bucket/prefix")
         if prefix:

@@ -31,12 +31,14 @@ def inject(client: Any, choose: Callable[[AWSPreparedRequest], Fault | None]) ->
     def send(event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
         fault = choose(request)
         if fault is None:
-            return None
-        if fault.when == "after":
-            botocore_stubber(event_name, request)
+            return botocore_stubber(event_name, request)
+        if fault.when == "after" and botocore_stubber(event_name, request) is None:
+            client._endpoint.http_session.send(request)
         if fault.answer == "timeout":
             raise ReadTimeoutError(endpoint_url=request.url)
         body = f"<Error><Code>{_CODES[fault.answer]}</Code><Message>injected</Message></Error>"
         return AWSResponse(request.url, fault.answer, {}, MockRawResponse(body))
 
-    client.meta.events.register_first("before-send.s3", send)
+    # Every handler of the event is called, even once one has answered: moto's own would still apply the request.
+    client.meta.events.unregister("before-send", botocore_stubber)
+    client.meta.events.register("before-send.s3", send)
