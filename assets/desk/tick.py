@@ -119,6 +119,7 @@ class Ticker:
         desk = self._desk
         now = desk.clock.now()
         if minute_of_line(last_log_line(desk)) > minute_of(now):
+            self._funding_checked = None  # what our clock said when it looked for settlements was wrong
             return TickResult("clock_behind_log", now, None, None, {}, 0)
         raw = desk.market.marks(now)
         sifted = sift(raw, now, timedelta(seconds=desk.settings.stale_mark_seconds))
@@ -150,9 +151,7 @@ class Ticker:
 
     def _post_funding(self, book: Book, now: datetime) -> int:
         """Post every settlement published since the last look; ids make a repeated look harmless."""
-        since = self._funding_checked
-        if since is None or since > now:  # at the start, and when the clock stepped back: look as far as we may
-            since = now - _FUNDING_LOOKBACK
+        since = self._funding_checked or now - _FUNDING_LOOKBACK
         rates = self._desk.market.funding(book.recently_held(), since, now)
         events = self._ledger.post(funding_events(book, rates))
         # Settlements are published with a delay of seconds to minutes: look at the last hour again next time.

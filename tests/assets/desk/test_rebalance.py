@@ -56,7 +56,7 @@ def pending_after(parts: Parts, targets: dict[str, tuple[str, int]], name: str |
     return pending[-1]
 
 
-# --- the whole flow ------------------------------------------------------------------------------------------------
+# --- the whole flow -------------------------------------------------------------------------------------------------
 
 
 def test_a_signal_becomes_positions_a_baseline_and_an_outcome(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_log_begins_before_the_first_signal_is_sized() -> None:
     assert [row["portfolio_value"] for row in parts.log()] == [1_000_000]
 
 
-# --- pv_pre ----------------------------------------------------------------------------------------------------------
+# --- pv_pre ---------------------------------------------------------------------------------------------------------
 
 T0 = datetime(2026, 11, 20, 12, 0, tzinfo=START.tzinfo)
 
@@ -194,7 +194,7 @@ def test_without_capital_nothing_is_opened() -> None:
     assert parts.document("execution.json")["state"] == "idle"
 
 
-# --- compounding and continuity --------------------------------------------------------------------------------------
+# --- compounding and continuity -------------------------------------------------------------------------------------
 
 
 def test_the_move_between_t0_and_t1_the_slippage_and_the_fees_are_not_lost() -> None:
@@ -251,7 +251,7 @@ moves = st.tuples(*(st.integers(700, 1400).map(lambda n: Decimal(n).scaleb(-3)) 
 def test_value_is_continuous_at_every_rebaseline_whatever_the_files_say(
     days: list[tuple[dict[str, tuple[str, int]], tuple[Decimal, ...]]],
 ) -> None:
-    """A8: PV(t1) = PV just before + what the fills cost against the marks; daily restarts at 0; the total telescopes."""
+    """A8: PV(t1) = PV just before less what the fills cost against the marks; daily restarts, the total telescopes."""
     parts = desk_with(fee_bps=D(5))
     parts.market.spread = D("0.01")
     parts.tick()
@@ -289,7 +289,7 @@ def test_value_is_continuous_at_every_rebaseline_whatever_the_files_say(
     assert verify(parts.desk()).differences == ()
 
 
-# --- positions and orders --------------------------------------------------------------------------------------------
+# --- positions and orders -------------------------------------------------------------------------------------------
 
 
 def test_a_symbol_that_left_the_file_is_closed() -> None:
@@ -310,7 +310,8 @@ def test_a_partial_close_keeps_the_other_side_from_being_opened() -> None:
     assert outcome["status"] == "partial"
     assert parts.held() == {"AUSDT": D(9000)}
     baseline = parts.audit(outcome["rebalance_id"], "baseline.json")
-    assert [(entry["order_id"].split("-", 1)[1], entry["quantity"], entry["reason"]) for entry in baseline["unfilled"]] == [
+    left = [(entry["order_id"].split("-", 1)[1], entry["quantity"], entry["reason"]) for entry in baseline["unfilled"]]
+    assert left == [
         ("AUSDT-reduce-1", 9000, "insufficient_depth"), ("AUSDT-open-1", 10000, "reduction_unfilled"),
     ]  # fmt: skip
     assert verify(parts.desk()).differences == ()
@@ -419,7 +420,7 @@ def test_a_held_symbol_that_lost_its_price_is_valued_at_the_last_and_held() -> N
     assert verify(parts.desk()).differences == ()
 
 
-# --- the same and other files ------------------------------------------------------------------------------------------
+# --- the same and other files ---------------------------------------------------------------------------------------
 
 
 def test_the_same_content_executes_once_whatever_the_file_is_called() -> None:
@@ -558,7 +559,7 @@ def test_a_superseded_signal_stays_so_when_the_look_was_killed_before_saying_it(
     assert parts.outcomes() == {other: "superseded"}
 
 
-# --- detection ---------------------------------------------------------------------------------------------------------
+# --- detection ------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_still_grows_is_left_alone() -> None:
@@ -662,7 +663,7 @@ def test_a_look_that_is_behind_freezes_what_an_earlier_one_froze() -> None:
     assert detection_of(parts.desk(), first).t0 == t0
 
 
-# --- expiry and the lock -------------------------------------------------------------------------------------------------
+# --- expiry and the lock --------------------------------------------------------------------------------------------
 
 
 def test_a_rebalance_that_never_traded_expires_and_starts_over_with_a_fresh_t0() -> None:
@@ -834,7 +835,7 @@ def test_a_position_changed_by_someone_else_aborts_before_any_order() -> None:
     assert parts.held() == {"BUSDT": D(1)}
 
 
-# --- clock ---------------------------------------------------------------------------------------------------------------
+# --- clock ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", range(len(STEPS)), ids=[step.__name__ for step in STEPS])
