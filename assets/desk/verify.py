@@ -81,6 +81,11 @@ from resources.documents import Document, dump_document, dump_line, from_iso, lo
 from resources.store import NotFound, Store, StoreError
 from resources.venue import Order, PaperVenue
 
+_MADE_IN_ORDER = (
+    SIGNAL_COPY, DETECTION, SIGNAL, CLAIM, PRE, SIZED_ORDERS, batch_name("reductions"), batch_name("increases"), FILLS,
+    BASELINE,
+)  # fmt: skip
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -157,7 +162,7 @@ class _Verification:
                 self._rebalance(rebalance_id, books, lines)
         with self.recomputing(REBALANCES):
             self._contents(ids)
-        self._plain_copies()
+        self._plain_copies(ids)
         with self.recomputing(PORTFOLIO_VALUE_LOG):
             self._log(rows)
         days = self._history(rows)
@@ -276,6 +281,7 @@ class _Verification:
     def _rebalance(self, rebalance_id: str, books: dict[int, Book], log_lines: list[bytes]) -> None:
         detection = detection_of(self.desk, rebalance_id)
         self._detection(detection)
+        self._complete(rebalance_id)
         self._ending(detection)
         signal = find(self.store, audit_key(rebalance_id, SIGNAL))
         if signal is None:
@@ -310,6 +316,16 @@ class _Verification:
         if actual != (expected if rebalance_id in self.finished else expected[: len(actual)]):
             self.differs(audit_key(rebalance_id, FILLS), "the ledger's events of this rebalance are not its fills")
 
+    def _complete(self, rebalance_id: str) -> None:
+        """Every document that an existing later one was made from is there."""
+        stored = {entry.key.rsplit("/", 1)[1] for entry in self.store.list(audit_key(rebalance_id, ""))}
+        # A signal that was set aside has its claim and nothing else: a claim calls for no earlier document.
+        made = stored - {CLAIM}
+        last = max((number for number, name in enumerate(_MADE_IN_ORDER) if name in made), default=-1)
+        for name in _MADE_IN_ORDER[: last + 1]:
+            if name not in stored:
+                self.differs(audit_key(rebalance_id, name), f"is missing, although {_MADE_IN_ORDER[last]} is there")
+
     def _ending(self, detection: Detection) -> None:
         """How the rebalance was decided and ended, from the documents it left; the time and reason of a refusal
         are what was said then."""
@@ -317,9 +333,13 @@ class _Verification:
         claim, outcome = (find(self.store, audit_key(id_, name)) for name in (CLAIM, OUTCOME))
         baseline = find(self.store, audit_key(id_, BASELINE))
         if claim is not None:
-            choices = ("execute",) if self._exists(audit_key(id_, PRE)) else ("execute", "superseded", "stale")
-            if claim.get("claim") not in choices:
-                self.differs(audit_key(id_, CLAIM), f"claim is {claim.get('claim')!r}, expected {' or '.join(choices)}")
+            choices: list[Document] = [{"claim": "execute", "reason": ""}]
+            if outcome is not None and outcome["status"] in ("superseded", "stale"):
+                choices = [{"claim": outcome["status"], "reason": outcome["reason"]}]
+            elif outcome is None and not self._exists(audit_key(id_, PRE)):
+                choices += [{"claim": what, "reason": claim.get("reason")} for what in ("superseded", "stale")]
+            if claim not in choices:
+                self.differs(audit_key(id_, CLAIM), f"is {claim}, expected {' or '.join(map(str, choices))}")
         if outcome is None:
             return
         expected: Document = {
@@ -334,6 +354,8 @@ class _Verification:
             reasons = {entry["reason"] for entry in baseline["unfilled"]}
             expected["status"] = "executed" if baseline["status"] == "complete" else "partial"
             expected["reason"] = EXPIRED if EXPIRED in reasons else ", ".join(sorted(reasons))
+        elif outcome["status"] in ("superseded", "stale") and claim is None:
+            self.differs(audit_key(id_, CLAIM), f"is missing, although the outcome is {outcome['status']}")
         elif outcome["status"] not in ("quarantined", "superseded", "stale", "aborted", "expired"):
             self.differs(audit_key(id_, OUTCOME), f"status is {outcome['status']!r} without a baseline")
         self.same(audit_key(id_, OUTCOME), outcome, expected)
@@ -448,8 +470,12 @@ class _Verification:
         found = (find(self.store, audit_key(rebalance_id, OUTCOME)) for rebalance_id in ids)
         self.finding(REBALANCES, one_execution_per_content(outcome for outcome in found if outcome is not None))
 
-    def _plain_copies(self) -> None:
+    def _plain_copies(self, ids: list[str]) -> None:
         """The plain-named objects are copies of the audit set they name, and the last prices those of their tick."""
+        if any(id_ in self.finished and self._exists(audit_key(id_, BASELINE)) for id_ in ids):
+            for key in (PRE_EXECUTION, DAILY_BASELINE, LATEST_EXECUTED):
+                if not self._exists(key):
+                    self.differs(key, "is missing, although a rebalance was executed")
         for key, name in ((PRE_EXECUTION, PRE), (DAILY_BASELINE, BASELINE)):
             with self.recomputing(key):
                 plain = find(self.store, key)
