@@ -1,10 +1,11 @@
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.accounting.precision import EXACT
 from assets.desk.position_table import block, net_exposure, position_rows
 
 D = Decimal
@@ -89,8 +90,9 @@ def test_the_rows_add_up_to_the_daily_pnl_and_satisfy_the_briefs_formula(book: d
     baseline = {"positions": {s: q for s, (q, _, _) in book.items()}, "prices": {s: b for s, (_, b, _) in book.items()}}
     prices = {"prices": {s: m for s, (_, _, m) in book.items()}}
     table = position_rows(baseline, prices, None, VALUE)
-    value_at = {which: sum((q * pair[which] for q, *pair in book.values()), D(0)) for which in (0, 1)}
-    assert sum((row.pnl for row in table if row.pnl is not None), D(0)) == value_at[1] - value_at[0]
+    with localcontext(EXACT):
+        value_at = {which: sum((q * pair[which] for q, *pair in book.values()), D(0)) for which in (0, 1)}
+        assert sum((row.pnl for row in table if row.pnl is not None), D(0)) == value_at[1] - value_at[0]
     for row in table:
         notional = abs(row.quantity * row.baseline)
         brief = row.side * (row.mark - row.baseline) / row.baseline * notional
