@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
@@ -217,6 +217,21 @@ def test_a_lost_race_asks_the_line_function_again(store: S3Store, other: S3Store
 
     assert store.append("log", add_one) == b"6"
     assert seen == [b"1", b"5"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_silence_beyond_the_sdks_attempts_is_looked_into(
+    client: Any, store: S3Store, when: Literal["before", "after"]
+) -> None:
+    store.append("log", b"row")
+    version = store.create("a", b"one")
+    sent = _faults(client, "PUT", *[Fault("timeout", when)] * 15)
+    store.append("log", b"row")
+    store.replace("a", b"two", version)
+    store.create("b", b"new")
+    assert sum(request.startswith("PUT") for request in sent) >= 15
+    assert store.read("log").data == b"row\nrow\n"
+    assert (store.read("a").data, store.read("b").data) == (b"two", b"new")
 
 
 def test_many_refusals_in_a_row_are_outlasted(client: Any, store: S3Store) -> None:
