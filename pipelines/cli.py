@@ -103,7 +103,8 @@ def up(open_pages: bool, sample: bool) -> None:
     try:
         click.echo(f"Signal Desk is starting on {desk.store.url}, market {desk.market.name} ...")
         if sample and settings.market == "simulated":
-            _drop_sample(desk, settings)
+            with _speaking_plainly():
+                _drop_sample(desk, settings)
         ready = supervisor.wait_until(lambda: answers(settings.dagster_address) and answers(dashboard), seconds=120)
         if ready:
             click.echo(f"\n  Dagster UI   {settings.dagster_address}\n  Dashboard    {dashboard}\n\nCtrl-C stops it.")

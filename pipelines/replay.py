@@ -57,7 +57,8 @@ def replay(
     Raises MarketError when not one minute of the bars could be valued.
     """
     market = ReplayMarket(bars)
-    start = minute_of(market.start) + MINUTE
+    start = minute_of(market.start)
+    start += MINUTE * (start < market.start)  # the first whole minute at which a mark is known
     end = market.end if days is None else min(market.end, start + timedelta(days=days))
     clock = ManualClock(start)
     desk = Desk(settings, LocalStore(into), market, clock, paper_venue(settings))
