@@ -127,6 +127,8 @@ def _open(
 
 
 def _on_grid(quantity: Decimal, instrument: Instrument) -> Decimal:
+    if not instrument.grid_offset and not quantity % instrument.step:
+        return quantity
     return quantity_of(floor_lots(quantity, instrument), instrument)
 
 

@@ -148,7 +148,7 @@ def _size_row(
         return outcome("untradable", "unit_mismatch", held)
     if row.side == 0 or not magnitude:
         return outcome("dropped", "direction_unknown", ZERO) if magnitude else outcome("flat", "", ZERO)
-    quantity = quantity_of(lots_of((magnitude, pv_pre), (gross_base, price), instrument), instrument)
+    quantity = _floored(share, gross_base * price, instrument)
     target = quantity * row.side
     if resolution.reason in _CLOSE_ONLY:
         return outcome("untradable", resolution.reason, _no_new_exposure(held, target))
@@ -156,6 +156,14 @@ def _size_row(
     if reason:
         return outcome("dropped", reason, ZERO)
     return outcome("kept", "", target, logged_ratio(share - quantity * price * gross_base, gross_base))
+
+
+def _floored(numerator: Decimal, denominator: Decimal, instrument: Instrument) -> Decimal:
+    """The quantity of the whole lots in ``numerator`` / ``denominator``, by one exact floor (both are exact products,
+    and "//" on positive Decimals is the floor of the exact quotient)."""
+    if instrument.grid_offset:
+        return quantity_of(lots_of((numerator,), (denominator,), instrument), instrument)
+    return numerator // (denominator * instrument.step) * instrument.step
 
 
 def _opening_refusal(quantity: Decimal, price: Decimal, instrument: Instrument, *, opens: bool) -> str:

@@ -198,5 +198,5 @@ def last_log_line(desk: Desk) -> bytes:
         data = desk.store.read(PORTFOLIO_VALUE_LOG, tail=_LINE_REACH).data
     except NotFound:
         return b""
-    lines = data[: data.rfind(b"\n") + 1].splitlines()
-    return lines[-1] if lines else b""
+    end = data.rfind(b"\n")
+    return data[data.rfind(b"\n", 0, end) + 1 : end] if end >= 0 else b""
