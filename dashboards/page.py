@@ -21,7 +21,7 @@ from resources.settings import Settings
 
 THEME = Path(__file__).parent / "theme"
 
-_BEAT_MS = 1000
+_LOOK_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +84,4 @@ class Page(ABC):
             with pn.io.hold():
                 refresh()
 
-        pn.state.add_periodic_callback(held, period=_BEAT_MS)
+        pn.state.add_periodic_callback(held, period=_LOOK_MS)

@@ -167,6 +167,8 @@ class Poller:
         try:
             blob = self._store.read(PORTFOLIO_VALUE_LOG, tail=_FIRST_TAIL)
         except NotFound:
+            if self._snapshot.row is not None:
+                raise  # a log that was there and is not any more is no quiet day
             return None
         if blob.version == self._log_version:
             return None

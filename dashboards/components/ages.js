@@ -5,10 +5,8 @@ const clock = {ahead: 0, now: () => Date.now() + clock.ahead}
 function span(ms) {
   const s = Math.max(0, Math.round(ms / 1000))
   if (s < 100) return `${s} s`
-  const min = Math.floor(s / 60)
-  if (min < 60) return `${min} min`
-  const h = Math.floor(min / 60)
-  return h < 48 ? `${h} h ${String(min % 60).padStart(2, "0")} min` : `${Math.floor(h / 24)} d ${h % 24} h`
+  if (s < 6000) return `${Math.floor(s / 60)} min`
+  return s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} d`
 }
 
 function localTime(ms) {

@@ -24,6 +24,7 @@ export function render({model}) {
     const desk = model.desk
     showPills(strip, desk.pills, desk.notice)
     figures.replaceChildren(...desk.cards.map(cardOf))
+    chart.classList.toggle("bare", Boolean(desk.chart.reason))
     hollow.hidden = !desk.chart.reason
     hollow.replaceChildren(node("b", {}, desk.chart.reason), node("span", {}, "Started by: desk up"))
     root.classList.toggle("disconnected", desk.notice?.state === "disconnected")

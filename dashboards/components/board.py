@@ -21,7 +21,7 @@ class Board(pn.custom.JSComponent):
     """One session's board. ``desk`` is what ``dashboards.pages.desk`` states for the current snapshot."""
 
     desk = param.Dict(default={}, doc="Everything shown, texts and numbers; replaced as a whole when it changes")
-    beat = param.Integer(default=0, doc="The server's clock in ms, sent every second: the page's sign of life")
+    beat = param.Integer(default=0, doc="The server's clock in ms, sent every two seconds: the page's sign of life")
     range = param.String(default="", doc="Range of the chart: a button's name or <start ms>-<end ms>")
     view = param.Dict(default={}, doc="Sort column, direction and filter the page was opened with")
     chart = Child(doc="The chart's pane")

@@ -224,7 +224,7 @@ class PortfolioChart:
         plot.xaxis.formatter = DatetimeTickFormatter(
             minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b", months="%b", years="%Y"
         )
-        plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=6)
+        plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=8)
         self._fill_glyph = VArea(x="time", y1=0, y2="value", fill_color=colour.ink0, fill_alpha=0.035)
         self._deep_glyph = VArea(x="time", y1=0, y2="deep", fill_color=colour.ink0, fill_alpha=0.07)
         # Opaque: the fills are polygons that would bridge a gap.

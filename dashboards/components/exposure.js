@@ -53,7 +53,7 @@ function netExposure({net}) {
 // One bar a position, largest long first: solid up for long, hollow down for short.
 function weights(list) {
   const largest = Math.max(...list.map(([, weight]) => Math.abs(weight)), 1e-9)
-  const bars = node("div", {className: "weights", role: "img", "aria-label": "Weight of each position, largest long to largest short"})
+  const bars = node("div", {className: "weights", role: "img", style: `--count:${list.length}`, "aria-label": "Weight of each position, largest long to largest short"})
   for (const [symbol, weight, text] of list) {
     bars.append(node("i", {title: `${symbol} ${text}`, "data-side": Math.sign(weight), style: `--size:${Math.abs(weight) / largest}`}))
   }

@@ -34,6 +34,7 @@ class PositionsTable {
     this.data = rows
     this.reason = reason
     this.hint.textContent = reason ? "" : `${open} open`
+    this.el.classList.toggle("bare", Boolean(reason))
     ageOf(this.age, reason ? null : since, {prefix: "marks ", suffix: " old"})
     this.largest = Math.max(...rows.map((row) => Math.abs(row.sort[PNL] ?? 0)), 1e-9)
     const present = new Set(rows.map((row) => row.cells[0]))

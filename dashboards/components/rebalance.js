@@ -10,14 +10,17 @@ function showRebalance(card, shown) {
   const facts = node("div", {className: "facts", tabIndex: 0, role: "region", "aria-label": "Last rebalance"},
     node("div", {className: "file"}, node("span", {className: "status", "data-status": shown.status, title: shown.why}, shown.status), node("b", {title: `${shown.file}\nsha256 ${shown.sha}`}, shown.file), node("span", {title: shown.sha}, `sha ${shown.sha_short}`)),
     node("dl", {className: "anchors"}, ...shown.anchors.flatMap(([name, time, exact]) => node("div", {title: exact}, node("dt", {}, name), node("dd", {}, time)))),
+    ...warningsOf(shown).map((warning) => node("p", {className: "warning"}, warning)),
     identityOf(shown),
     ...leftOut(shown.dropped),
-    ...shown.warnings.map((warning) => node("p", {className: "warning"}, warning)),
   )
-  if (shown.why && shown.status !== "executed") facts.append(node("p", {className: "warning"}, shown.why))
   if (shown.run) facts.append(node("a", {className: "run", href: shown.run, target: "_blank", rel: "noopener"}, "Open the run in Dagster"))
   card.replaceChildren(head, facts)
   facts.scrollTop = scrolled
+}
+
+function warningsOf({status, why, warnings}) {
+  return why && status !== "executed" && status !== "executing" ? [why, ...warnings] : warnings
 }
 
 // pv_pre = gross + rounding + dropped + untradable, written as the sum it is.

@@ -19,6 +19,9 @@ from dashboards.series import Series
 from dashboards.snapshot import Snapshot
 from resources.settings import Settings
 
+# Half the silence after which the page calls the connection lost.
+_BEAT_MS = 2000
+
 
 def desk(snapshot: Snapshot, settings: Settings, now: datetime) -> dict[str, Any]:
     """Everything the board shows, as texts and numbers that survive JSON."""
@@ -88,13 +91,16 @@ class _Session:
         )
         self._version = -1
         self._drawn: Series | None = None
+        self._beat = 0
         self._refresh()
         self.board.param.watch(self._selected, "range")
         page.every_second(self._refresh)
 
     def _refresh(self) -> None:
         snapshot = self._page.context.poller.snapshot
-        self.board.beat = self._page.context.now_ms()
+        now = self._page.context.now_ms()
+        if now - self._beat >= _BEAT_MS or now < self._beat:
+            self._beat = self.board.beat = now
         if snapshot.version == self._version:
             return
         self._version = snapshot.version

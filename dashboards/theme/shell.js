@@ -2,7 +2,7 @@
 // A board dispatches "desk:beat" on window each time the server spoke, with the server's time and the market.
 (() => {
   const boot = JSON.parse(document.getElementById("boot").textContent)
-  const SILENT_AFTER_MS = 4000
+  const SILENT_AFTER_MS = 4500
   const GIVE_UP_AFTER_MS = 30000
   let ahead = boot.now - Date.now()
   let heard = performance.now()

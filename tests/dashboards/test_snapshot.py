@@ -197,6 +197,15 @@ def test_a_silent_store_keeps_the_numbers_and_says_since_when_and_why(folder: De
     assert len(poller.snapshot.series) == len(good.series) + 1
 
 
+def test_a_log_that_vanishes_is_not_a_quiet_day(folder: DeskFolder) -> None:
+    poller, _ = polled(folder.root)
+    (folder.root / PORTFOLIO_VALUE_LOG).unlink()
+    for _ in range(2):
+        poller.refresh()
+    assert PORTFOLIO_VALUE_LOG in poller.snapshot.disconnected
+    assert poller.snapshot.row is not None
+
+
 def test_a_store_that_answers_only_later_is_shown_then(folder: DeskFolder) -> None:
     store = CountingStore(folder.root)
     store.failing = "not yet"

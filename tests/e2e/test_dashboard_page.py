@@ -19,7 +19,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from assets.desk.artifacts import EXECUTION
+from assets.desk.artifacts import EXECUTION, PORTFOLIO_VALUE_LOG
 from resources.documents import load_document, to_iso
 from tests.dashboards.desk_folder import DeskFolder
 
@@ -33,6 +33,7 @@ pytestmark = [
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
+expect.set_options(timeout=15_000)
 
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -303,11 +304,27 @@ def test_new_rows_and_a_started_execution_arrive_by_themselves(
     hero = page.locator("[data-card=pv] .number")
     before = hero.text_content()
     folder.append(now() + timedelta(minutes=1), 250.0)
-    expect(hero).not_to_have_text(before, timeout=10_000)
+    expect(hero).not_to_have_text(before)
     execution = load_document((tmp_path / EXECUTION).read_bytes())
     started = {"state": "executing", "step": "fills", "started_utc": to_iso(now())}
     folder.put(EXECUTION, execution | started)
-    expect(page.locator("[data-key=executor]")).to_have_attribute("data-state", "busy", timeout=10_000)
+    expect(page.locator("[data-key=executor]")).to_have_attribute("data-state", "busy")
+    seen.clean()
+
+
+def test_a_store_that_stops_answering_is_announced_over_the_last_numbers(
+    tmp_path: Path, served: Callable[..., Served], watched: Callable[..., Watched]
+) -> None:
+    DeskFolder(tmp_path, now()).build()
+    seen = watched()
+    page = seen.open(served(tmp_path).url)
+    value = page.locator("[data-card=pv] .number").text_content()
+    log = tmp_path / PORTFOLIO_VALUE_LOG
+    log.rename(tmp_path / "away")
+    expect(page.get_by_role("status")).to_contain_text("Store not answering")
+    expect(page.locator("[data-card=pv] .number")).to_have_text(value)
+    (tmp_path / "away").rename(log)
+    expect(page.get_by_text("Store not answering")).to_have_count(0)
     seen.clean()
 
 
@@ -319,7 +336,7 @@ def test_a_killed_server_is_announced_and_the_page_recovers_with_its_view(
     seen = watched()
     page = seen.open(f"{server.url}/?range=1W")
     server.kill()
-    expect(page.locator(".lost")).to_be_visible(timeout=8_000)
+    expect(page.locator(".lost")).to_be_visible()
     expect(page.locator(".lost")).to_contain_text("Values are frozen")
     server.start()
     expect(page.locator("body.silent")).to_have_count(0, timeout=30_000)
