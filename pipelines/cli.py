@@ -23,7 +23,8 @@ from resources.settings import Settings, load_settings
 # Each command imports what it needs: `desk --help` answers at once.
 
 FAILED, REFUSED = 1, 3
-console = Console(highlight=False)
+# Piped into a file or another program nothing is cut at a screen's width.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -73,6 +74,14 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[what], completed=done, total=of or None)
 
         yield step
+
+
+def _table(title: str, says: str) -> Table:
+    """Two columns, the second folded rather than cut where the screen is narrow."""
+    table = Table(show_edge=False, header_style="bold")
+    table.add_column(title, overflow="fold")
+    table.add_column(says, overflow="fold")
+    return table
 
 
 @main.command()
@@ -134,7 +143,7 @@ def demo(folder: Path | None) -> None:
         raise click.UsageError(f"{folder} is not empty")
     with _speaking_plainly(), _bars() as step:
         summary = run_demo(_settings(), folder, step)
-    table = Table("SIMULATED day", "", show_edge=False, header_style="bold")
+    table = _table("SIMULATED day", "")
     for outcome in summary.outcomes:
         table.add_row(f"rebalance {outcome['rebalance_id']}", outcome["status"])
     table.add_row("names flipped / dropped by the second signal", f"{summary.flipped} / {summary.dropped}")
@@ -243,7 +252,7 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(simplejson.dumps(state.document(), use_decimal=True, indent=2))
     else:
-        table = Table("Signal Desk", settings.store, show_edge=False, header_style="bold")
+        table = _table("Signal Desk", settings.store)
         for label, text in state.lines():
             table.add_row(label, text)
         console.print(table)

@@ -72,10 +72,10 @@ def demo(settings: Settings, folder: Path | None = None, step: Step = lambda _wh
         return Desk(settings, LocalStore(folder), market, clock, paper_venue(settings))
 
     desk = restarted()
-    Ticker(desk).tick()
+    ticker = Ticker(desk)
+    ticker.tick()
     outcomes = [_rebalance(desk, clock, _START.date() - timedelta(days=1), settings.seed, killed=False)]
     statuses = []
-    ticker = Ticker(desk)
     began = time.perf_counter()
     for minute in range(MINUTES):
         if minute == MINUTES // 2:
@@ -87,7 +87,7 @@ def demo(settings: Settings, folder: Path | None = None, step: Step = lambda _wh
     ticks_per_second = MINUTES / (time.perf_counter() - began)
     outcomes.append(_rebalance(restarted(), clock, _START.date(), settings.seed, killed=True))
     clock.move_to(_START + timedelta(minutes=MINUTES + 1))
-    last = Ticker(restarted()).tick()
+    last = ticker.tick()
     compact(desk.store, clock.now().date())
     report = verify(desk, step)
     rows = sized_rows(find(desk.store, PRE_EXECUTION) or {"rows": []})
