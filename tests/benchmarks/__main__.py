@@ -28,7 +28,7 @@ def benches() -> list[str]:
 
 def table(figures: list[Figure]) -> str:
     """The figures as aligned columns."""
-    lines = [_HEADINGS, *((f.what, f.measured, f.peer, f.target, f.verdict) for f in figures)]
+    lines: list[tuple[str, ...]] = [_HEADINGS, *((f.what, f.measured, f.peer, f.target, f.verdict) for f in figures)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -18,7 +18,11 @@ _EMPTY = "import dagster; dagster.Definitions().get_repository_def()"
 
 def measure(fast: bool = False) -> list[Figure]:
     runs = 2 if fast else _RUNS
-    loading, empty = _seconds(_LOAD, runs), _seconds(_EMPTY, runs)
+    loading, empty = [], []
+    for _ in range(runs + 1):
+        loading.append(_seconds(_LOAD))
+        empty.append(_seconds(_EMPTY))
+    del loading[0], empty[0]  # the first run fills the caches of compiled modules
     return [
         Figure(
             f"loading the Dagster definitions, fresh process, best of {runs}",
@@ -29,13 +33,11 @@ def measure(fast: bool = False) -> list[Figure]:
     ]
 
 
-def _seconds(code: str, runs: int) -> list[float]:
-    """Wall time of the process, after one run that fills the caches of compiled modules."""
-    took = []
-    for _ in range(runs + 1):
-        began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False)
-        took.append(time.perf_counter() - began)
-        if done.returncode:
-            raise RuntimeError(f"the definitions do not load:\n{done.stderr[-2000:]}")
-    return took[1:]
+def _seconds(code: str) -> float:
+    """Wall time of a process that runs ``code``."""
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False)
+    took = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"the process failed:\n{done.stderr[-2000:]}")
+    return took

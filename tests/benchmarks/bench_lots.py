@@ -2,7 +2,7 @@
 
 Each peer of ``peers/requirements-peers.txt`` gets an environment of its own under ``.venv-peers`` (their requirements
 contradict each other), installed at the first run, and the very values we get. Where it cannot be installed the
-column says so.
+column says so. Speeds are CPU time, which other work on the machine disturbs least.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,8 +20,12 @@ from typing import Any
 
 from assets.accounting.book import Book
 from assets.accounting.events import Fill
-from assets.accounting.instrument import Instrument, floor_lots, lots_of, quantity_of
+from assets.accounting.instrument import Instrument, Instruments, floor_lots, quantity_of
+from assets.accounting.marks import MarkSet
 from assets.accounting.precision import ZERO
+from assets.desk.signal import SignalRow
+from assets.desk.sizing import size
+from resources.market import Mark
 from tests.benchmarks.figure import Figure
 
 STEPS = ("0.1", "0.01", "0.001", "0.0001", "0.00000001", "0.5", "5", "10", "1000")
@@ -38,17 +43,14 @@ Answer = dict[str, Any]
 
 def measure(fast: bool = False) -> list[Figure]:
     count, fills = (2_000, FILLS[:2]) if fast else (VALUES, FILLS)
-    question = {
-        "on_grid": {step: [_text(Decimal(step) * lots) for lots in range(1, count + 1)] for step in STEPS},
-        "off_grid": {
-            step: [_text(Decimal(step) * (lots + Decimal("0.4"))) for lots in range(1, count + 1)] for step in COARSE
-        },
-        "fills": fills,
-    }
+    lots = [Decimal(number) for number in range(1, count + 1)]
+    on_grid = {step: [_text(Decimal(step) * number) for number in lots] for step in STEPS}
+    off_grid = {step: [_text(Decimal(step) * (number + Decimal("0.4"))) for number in lots] for step in COARSE}
+    question = {"on_grid": on_grid, "off_grid": off_grid, "fills": fills}
     peers = {name: _ask(name, requirement, question) for name, requirement in _requirements().items()}
-    figures = [_survival(step, question["on_grid"][step], peers) for step in STEPS]
-    figures.append(_coarse(question["off_grid"], peers))
-    figures.append(_speed(question["on_grid"], peers))
+    figures = [_survival(step, on_grid[step], peers) for step in STEPS]
+    figures.append(_coarse(off_grid, peers))
+    figures.append(_speed(on_grid, peers))
     figures += _ledger(fills, peers.get("nautilus_trader"))
     return figures
 
@@ -60,21 +62,29 @@ def _text(value: Decimal) -> str:
 def _survival(step: str, values: list[str], peers: Mapping[str, Answer | None]) -> Figure:
     """How many of ``values``, all multiples of ``step``, come back smaller: ours quantised and ours sized."""
     instrument = _instrument(step)
-    kept = [quantity_of(floor_lots(Decimal(value), instrument), instrument) for value in values]
-    sized = [_sized(Decimal(value), instrument) for value in values]
-    ours = sum(a != Decimal(v) or b != Decimal(v) for a, b, v in zip(kept, sized, values, strict=True))
+    quantities = [Decimal(value) for value in values]
+    kept = [quantity_of(floor_lots(quantity, instrument), instrument) for quantity in quantities]
+    ours = sum(len({*ways}) > 1 for ways in zip(quantities, kept, _sized(quantities, instrument), strict=True))
     theirs = {name: _share(_lost(step, values, answer)) for name, answer in peers.items()}
     return Figure(f"on-grid quantities that lose a lot, step {step}", f"{ours} of {len(values):,}", "0", _row(theirs))
 
 
-def _sized(quantity: Decimal, instrument: Instrument) -> Decimal:
-    """``quantity`` by way of the sizing formula: a row of a signal whose S is three times the capital.
+def _sized(quantities: list[Decimal], instrument: Instrument) -> list[Decimal]:
+    """``quantities`` as targets of a signal whose S is three times the capital, each for a contract of its own.
 
-    A scale computed first, 1/3 cut off somewhere, would lose a lot here.
+    A scale computed first, 1/3 cut off somewhere, would lose lots here.
     """
-    price, capital = Decimal("0.37"), Decimal(1_000_000)
-    notional = quantity * price * 3
-    return quantity_of(lots_of((notional, capital), (capital * 3, price), instrument), instrument)
+    now, price, capital = datetime(2026, 1, 15, tzinfo=UTC), Decimal("0.37"), Decimal(1_000_000)
+    names = [f"X{number}" for number in range(len(quantities))]
+    listed = {f"{name}USDT": replace(instrument, symbol=f"{name}USDT", base_asset=name) for name in names}
+    marks = MarkSet({symbol: Mark(symbol, price, now) for symbol in listed}, {})
+    rows = [
+        SignalRow(line, "bench", f"{name}_USDT", quantity * price * 3, Decimal(1), 1, None)
+        for line, (name, quantity) in enumerate(zip(names, quantities, strict=True), start=2)
+    ]
+    sizing = size(rows, capital * 3, capital, marks, Instruments(listed, {}, {}, None, ""), {}, quote="USDT")
+    targets = {row.symbol: row.target_quantity for row in sizing.rows}
+    return [targets[symbol] for symbol in listed]
 
 
 def _lost(step: str, values: list[str], answer: Answer | None) -> float | None:
@@ -120,10 +130,10 @@ def _quantising_seconds(values: Mapping[str, list[str]]) -> float:
     took = 0.0
     for step, texts in values.items():
         instrument, quantities = _instrument(step), [Decimal(text) for text in texts]
-        began = time.perf_counter()
+        began = time.process_time()
         for quantity in quantities:
             quantity_of(floor_lots(quantity, instrument), instrument)
-        took += time.perf_counter() - began
+        took += time.process_time() - began
     return took
 
 
@@ -163,9 +173,9 @@ def _fold_seconds(count: int) -> float:
     took = []
     for _ in range(9):
         book = Book(Decimal(1_000_000))
-        began = time.perf_counter()
+        began = time.process_time()
         book.apply_all(fills)
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     return min(took)
 
 
@@ -215,8 +225,8 @@ def _environment(name: str, requirement: str) -> Path | None:
         return python
     print(f"installing {requirement} into {_ENVIRONMENTS.name}/{name}", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", requirement]
-    for command in ([sys.executable, "-m", "venv", folder], pip):
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", requirement]
+    for command in ([sys.executable, "-m", "venv", str(folder)], pip):
         if subprocess.run(command, capture_output=True, check=False).returncode:
             shutil.rmtree(folder, ignore_errors=True)
             return None

@@ -22,9 +22,9 @@ def answer(question: Asked, quantised: Callable[[str, list[float]], Iterable[Any
     """
     values = {kind: {step: list(map(float, texts)) for step, texts in question[kind].items()} for kind in
               ("on_grid", "off_grid")}  # fmt: skip
-    began = time.perf_counter()
+    began = time.process_time()
     on_grid = {step: quantised(step, numbers) for step, numbers in values["on_grid"].items()}
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     off_grid = {step: quantised(step, numbers) for step, numbers in values["off_grid"].items()}
     results = {"on_grid": on_grid, "off_grid": off_grid}
     texts = {
