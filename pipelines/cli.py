@@ -178,7 +178,8 @@ def tick(resident: bool) -> None:
             sys.exit(FAILED if result.status == "no_value" else 0)
     from pipelines.ticker import dagster_report, run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("desk").setLevel(logging.INFO)
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda _sign, _frame: stop.set())
