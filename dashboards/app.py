@@ -149,7 +149,8 @@ def _origins(settings: Settings) -> list[str]:
     """Who may open the websocket: the address served, by its names, and what BOKEH_ALLOW_WS_ORIGIN adds (a proxy)."""
     port = settings.dashboard_port
     hosts = dict.fromkeys((settings.host, "localhost", "127.0.0.1"))
-    return [f"{host}:{port}" for host in hosts] + list(bokeh_settings.allowed_ws_origin() or ())
+    named = [f"[{host}]" if ":" in host else host for host in hosts]
+    return [f"{host}:{port}" for host in named] + list(bokeh_settings.allowed_ws_origin() or ())
 
 
 def serve(settings: Settings) -> None:
