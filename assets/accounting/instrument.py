@@ -8,10 +8,10 @@ floor(0.3 / 0.1) is 2 in floats (reference/trading.md 1.1 and 3.2).
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from assets.accounting.precision import EXACT, ZERO
 from resources.documents import load_document, sha256_hex
@@ -376,8 +376,7 @@ def round_price(price: Decimal, tick: Decimal, toward: Literal["up", "down"]) ->
     return EXACT.multiply(Decimal(ticks), tick)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """What a signal's ticker means on the exchange.
 
     ``symbol`` is set whenever the contract is known, even when ``reason`` forbids opening: a held position must
@@ -410,7 +409,7 @@ def resolve_ticker(ticker: str, instruments: Instruments, quote: str) -> Resolut
     """
     plain = plain_symbol(ticker)
     multiplier = 1
-    instrument = instruments.get(plain)
+    instrument = instruments.by_symbol.get(plain)
     if instrument is None:
         if plain in instruments.skipped:
             return Resolution(plain, "no_filters")
@@ -450,5 +449,5 @@ def resolve_tickers(tickers: Iterable[str], instruments: Instruments, quote: str
     for sharing in by_symbol.values():
         if len(sharing) > 1:
             for ticker in sharing:
-                resolutions[ticker] = replace(resolutions[ticker], reason="duplicate_symbol")
+                resolutions[ticker] = resolutions[ticker]._replace(reason="duplicate_symbol")
     return resolutions

@@ -18,7 +18,8 @@ from decimal import (
 )
 
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow, Underflow, Clamped])
-_ROUNDING = Context(prec=200, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+# Quotients are taken to 60 digits before their one rounding: amounts stay below 1e31, so 20 digits guard it.
+_ROUNDING = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 LOGGED = Decimal("0.000001")
 POSTED = Decimal("0.00000001")
@@ -44,5 +45,5 @@ def divided(numerator: Decimal, denominator: Decimal, digits: int = 12) -> Decim
 
 
 def logged_ratio(numerator: Decimal, denominator: Decimal) -> Decimal:
-    """``logged(numerator / denominator)``, the quotient taken to 200 digits first."""
+    """``logged(numerator / denominator)``, the quotient taken to 60 digits first."""
     return logged(_ROUNDING.divide(numerator, denominator))

@@ -7,7 +7,7 @@ reduce-only, then an opening order that is sent only once the first has filled (
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from assets.accounting.instrument import Instrument, Instruments, floor_lots, lots_of, quantity_of
 from assets.accounting.precision import EXACT, ZERO
@@ -20,8 +20,7 @@ Leg = Literal["reduce", "open"]
 MAX_CHILDREN = 500
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedOrder:
+class PlannedOrder(NamedTuple):
     """One child order. ``quantity`` > 0 in contract units; ``close_position`` marks a reduction to zero."""
 
     order_id: str
@@ -34,8 +33,7 @@ class PlannedOrder:
     strategies: Mapping[str, Decimal]
 
 
-@dataclass(frozen=True, slots=True)
-class Shortfall:
+class Shortfall(NamedTuple):
     """A wanted quantity change (signed) that is not ordered, and why."""
 
     symbol: str

@@ -209,7 +209,7 @@ def build_pre_execution(
         "filters_sha256": detection.filters_sha256,
         "residual": asdict(sizing.residual),
         "untradable_share": sizing.untradable_share,
-        "rows": [asdict(row) for row in sizing.rows],
+        "rows": [row._asdict() for row in sizing.rows],
         "fallback_prices": {s: fallback_prices[s] for s in held if not marks.price(s)},
         "ledger_seq": book.seq,
         "source": detection.source,
@@ -297,10 +297,10 @@ def build_sized_orders(pre: Document, exchange_info: bytes, id_prefix: str, inpu
     plan = plan_orders(sized_rows(pre), parse_exchange_info(exchange_info), prices, id_prefix)
     return {
         "rebalance_id": pre["rebalance_id"],
-        "reductions": [asdict(order) for order in plan.reductions],
-        "increases": [asdict(order) for order in plan.increases],
+        "reductions": [order._asdict() for order in plan.reductions],
+        "increases": [order._asdict() for order in plan.increases],
         "orders": len(plan.reductions) + len(plan.increases),
-        "shortfalls": [asdict(shortfall) for shortfall in plan.shortfalls],
+        "shortfalls": [shortfall._asdict() for shortfall in plan.shortfalls],
         "inputs": dict(inputs),
     }
 

@@ -41,7 +41,7 @@ KNOWN_COLUMNS = frozenset(
 # Rows whose direction is unknown are held back as dropped weight; above this share of S the file says too little.
 MAX_DIRECTION_UNKNOWN = Decimal("0.01")
 # A reference price this far from the mark is another unit (a 1000x contract, another currency), not a market move.
-MAX_REF_PRICE_DEVIATION = Fraction(1, 5)
+MAX_REF_PRICE_DEVIATION = Decimal("0.2")
 
 SHARE_DECIMALS = 12
 _STAMP = re.compile(r"(?<!\d)(20\d{6})(?:-\d{4})?(?!\d)", re.ASCII)
@@ -469,12 +469,13 @@ def has_unit_mismatch(row: SignalRow, mark: Decimal, multiplier: int) -> bool:
     ``multiplier`` is the Resolution's: coins per contract unit in the ticker's terms. A row without a reference price
     cannot mismatch; a netted row does if any row behind it does. Such a row is untradable (reason ``unit_mismatch``).
     """
-    limit = MAX_REF_PRICE_DEVIATION * Fraction(mark)
-    return any(
-        abs(Fraction(part.ref_price) * multiplier - Fraction(mark)) > limit
-        for part in row.netted or (row,)
-        if part.ref_price is not None
-    )
+    limit = EXACT.multiply(mark, MAX_REF_PRICE_DEVIATION)
+    for part in row.netted or (row,):
+        if part.ref_price is not None:
+            deviation = EXACT.subtract(EXACT.multiply(part.ref_price, multiplier), mark)
+            if deviation.copy_abs() > limit:
+                return True
+    return False
 
 
 def report(signal: Signal) -> Document:

@@ -6,10 +6,10 @@ more than a tenth of on-grid rows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from assets.accounting.instrument import (
     Instrument,
@@ -30,8 +30,7 @@ Status = Literal["kept", "dropped", "untradable", "flat", "not_in_csv"]
 _CLOSE_ONLY = ("not_trading",)
 
 
-@dataclass(frozen=True, slots=True)
-class SizedRow:
+class SizedRow(NamedTuple):
     """One symbol's way from signal to target.
 
     ``target_notional`` = |notional| * pv_pre / S >= 0 in quote (6 decimals); quantities are signed contract
@@ -215,8 +214,7 @@ def _spend_remainders(
             budget -= cost
             row = rows[index]
             step = instruments[row.symbol].step * row.side
-            rows[index] = replace(
-                row,
+            rows[index] = row._replace(
                 target_quantity=row.target_quantity + step,
                 delta_quantity=row.delta_quantity + step,
                 rounding=logged_ratio(remainders[index] - cost, gross_base),
