@@ -22,6 +22,7 @@ import simplejson
 from click.testing import CliRunner, Result
 
 from assets.accounting.events import to_document
+from assets.desk.export import write_csv
 from pipelines.cli import main
 from resources.documents import Document, load_document, sha256_hex
 from resources.store.local import LocalStore
@@ -422,6 +423,16 @@ def test_what_is_exported_reads_back_exact_to_the_last_digit(desk: Desk, lived: 
             else:
                 assert cells[name] == ("" if value is None else str(value))
                 assert exported[name] == value
+
+
+def test_a_number_no_float_can_hold_keeps_all_its_digits() -> None:
+    exact = Decimal("123456789012345.000000012345678901234567")
+    output = io.StringIO()
+    write_csv([{"amount": exact, "shares": {"trend": exact}, "small": Decimal("1E-9"), "none": None}], output)
+    (cells,) = csv.DictReader(io.StringIO(output.getvalue()))
+    assert cells["amount"] == f"{exact}"
+    assert simplejson.loads(cells["shares"], use_decimal=True) == {"trend": exact}
+    assert (cells["small"], cells["none"]) == ("0.000000001", "")
 
 
 def test_export_takes_whole_utc_days_of_a_range(desk: Desk, lived: Parts) -> None:
