@@ -23,6 +23,7 @@ from assets.desk.artifacts import (
     EXECUTION,
     LATEST_EXECUTED,
     LATEST_PRICES,
+    LATEST_REFUSED,
     PORTFOLIO_VALUE_LOG,
     PRE_EXECUTION,
     VALUE_HISTORY,
@@ -31,7 +32,7 @@ from assets.desk.artifacts import (
 from assets.desk.value_log import LogRow, parse_log_row
 from dashboards.series import EMPTY, MINUTE_MS, Series, Values, drawdown, of_rows
 from resources.clock import Clock
-from resources.documents import Document, load_document
+from resources.documents import Document, from_iso, load_document
 from resources.store import Blob, NotFound, Store, StoreError
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ _REQUIRED = {
     LATEST_PRICES: ("timestamp_utc", "prices"),
     DAILY_BASELINE: ("timestamp_utc", "portfolio_value", "prices", "positions"),
     LATEST_EXECUTED: ("timestamp_utc", "csv_filename"),
+    LATEST_REFUSED: ("timestamp_utc", "csv_filename", "status", "reason"),
     PRE_EXECUTION: ("timestamp_utc", "pv_pre", "rows"),
     EXECUTION: ("state", "started_utc"),
     "outcome.json": ("status",),
@@ -72,6 +74,7 @@ class Snapshot:
     prices: Document | None = None
     baseline: Document | None = None
     executed: Document | None = None
+    refused: Document | None = None
     detected: Document | None = None
     in_force: Document | None = None
     outcome: Document | None = None
@@ -86,6 +89,14 @@ class Snapshot:
         """C0 in the reporting currency, from the last row: PV - total P&L - net flows. None without a row."""
         row = self.row
         return None if row is None else row.portfolio_value - row.total_pnl - row.net_flows
+
+    @property
+    def unanswered_refusal(self) -> Document | None:
+        """The last signal that was not executed, while nothing was executed since."""
+        if self.refused is None or self.executed is None:
+            return self.refused
+        later = from_iso(self.refused["timestamp_utc"]) > from_iso(self.executed["timestamp_utc"])
+        return self.refused if later else None
 
     @property
     def rebalance_id(self) -> str | None:
@@ -253,6 +264,7 @@ class Poller:
             "prices": read(LATEST_PRICES),
             "baseline": baseline,
             "executed": read(LATEST_EXECUTED),
+            "refused": read(LATEST_REFUSED),
             "detected": detected,
             "in_force": in_force,
             "outcome": outcome,

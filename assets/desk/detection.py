@@ -16,6 +16,7 @@ from assets.desk.artifacts import (
     FORCED,
     INBOX,
     LATEST_EXECUTED,
+    LATEST_REFUSED,
     audit_key,
     create_bytes_once,
     create_once,
@@ -26,7 +27,7 @@ from assets.desk.artifacts import (
 )
 from assets.desk.desk import Desk
 from assets.desk.signal import rebalance_id_of, trading_day_of_name
-from resources.documents import Document, from_iso, sha256_hex, to_iso
+from resources.documents import Document, dump_document, from_iso, sha256_hex, to_iso
 from resources.market import Mark
 from resources.store import Entry, NotFound
 
@@ -38,6 +39,10 @@ OUTCOME = "outcome.json"
 EXPIRED = "expired"
 
 OutcomeStatus = Literal["executed", "partial", "quarantined", "superseded", "stale", "aborted", "expired"]
+
+
+# Outcomes a person should see; a superseded signal has its newer one to show for it.
+REFUSALS = ("quarantined", "stale", "aborted", "expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +129,26 @@ def _detection(document: Document) -> Detection:
 
 def record_outcome(desk: Desk, detection: Detection, status: OutcomeStatus, reason: str) -> Document:
     """State, once and for ever, how a rebalance ended; the first statement stands. It is never dated before t0, which
-    a clock that stepped back would do."""
-    return create_once(
-        desk.store,
-        audit_key(detection.rebalance_id, OUTCOME),
-        lambda: {
+    a clock that stepped back would do.
+
+    A refusal that a person should see is stated under a plain name too, before the outcome: once that is there nobody
+    comes back to write it.
+    """
+
+    def state() -> Document:
+        outcome = {
             "rebalance_id": detection.rebalance_id,
             "csv_filename": detection.csv_filename,
             "csv_sha256": detection.csv_sha256,
             "status": status,
             "reason": reason,
             "timestamp_utc": to_iso(max(desk.clock.now(), detection.t0)),
-        },
-    )
+        }
+        if status in REFUSALS:
+            desk.store.write(LATEST_REFUSED, dump_document(outcome))
+        return outcome
+
+    return create_once(desk.store, audit_key(detection.rebalance_id, OUTCOME), state)
 
 
 def outcome_of(desk: Desk, rebalance_id: str) -> Document | None:

@@ -25,6 +25,7 @@ from assets.desk.artifacts import (
     INBOX,
     LATEST_EXECUTED,
     LATEST_PRICES,
+    LATEST_REFUSED,
     PORTFOLIO_VALUE_LOG,
     PRE_EXECUTION,
     REBALANCES,
@@ -40,6 +41,7 @@ from assets.desk.detection import (
     DETECTION,
     EXPIRED,
     OUTCOME,
+    REFUSALS,
     SIGNAL_COPY,
     Detection,
     detection_of,
@@ -476,7 +478,12 @@ class _Verification:
             for key in (PRE_EXECUTION, DAILY_BASELINE, LATEST_EXECUTED):
                 if not self._exists(key):
                     self.differs(key, "is missing, although a rebalance was executed")
-        for key, name in ((PRE_EXECUTION, PRE), (DAILY_BASELINE, BASELINE)):
+        for id_ in ids:
+            with self.recomputing(audit_key(id_, OUTCOME)):
+                outcome = find(self.store, audit_key(id_, OUTCOME))
+                if outcome and outcome["status"] in REFUSALS and not self._exists(LATEST_REFUSED):
+                    self.differs(LATEST_REFUSED, f"is missing, although {id_} was refused")
+        for key, name in ((PRE_EXECUTION, PRE), (DAILY_BASELINE, BASELINE), (LATEST_REFUSED, OUTCOME)):
             with self.recomputing(key):
                 plain = find(self.store, key)
                 if plain is not None and plain != find(self.store, audit_key(plain["rebalance_id"], name)):

@@ -131,6 +131,10 @@ def _baseline(snapshot: Snapshot, settings: Settings, now: datetime) -> Pill:
 
 
 def _signal(snapshot: Snapshot) -> Pill:
+    refused = snapshot.unanswered_refusal
+    if refused is not None:
+        title = f"{refused['csv_filename']} was not executed\n{refused['reason']}"
+        return _pill("csv", "CSV", str(refused["status"]).capitalize(), "attention", title)
     document = snapshot.executed or snapshot.baseline
     if document is None or not document.get("csv_sha256"):
         return _pill("csv", "CSV", "None yet", "off", "Waiting for the first CSV in inbox/")

@@ -26,7 +26,7 @@ def rebalance(snapshot: Snapshot, settings: Settings, now: datetime) -> dict[str
     """``{reason}`` before the first detection, else the panel's facts, top to bottom."""
     detected = snapshot.detected
     if detected is None:
-        return {"reason": NO_SIGNAL}
+        return {"reason": " ".join(_refusal(snapshot)) or NO_SIGNAL}
     t0 = from_iso(detected["timestamp_utc"])
     return {
         "reason": "",
@@ -40,9 +40,17 @@ def rebalance(snapshot: Snapshot, settings: Settings, now: datetime) -> dict[str
         "pv_source": _PV_SOURCES.get(str(detected.get("pv_source")), str(detected.get("pv_source", ""))),
         "pv_time": _pv_time(detected, now),
         "dropped": _left_out(detected),
-        "warnings": [str(warning) for warning in detected.get("warnings", [])],
+        "warnings": [*_refusal(snapshot), *(str(warning) for warning in detected.get("warnings", []))],
         "run": run_url(snapshot, settings),
     }
+
+
+def _refusal(snapshot: Snapshot) -> list[str]:
+    """A newer file that was not executed, when it is not the one this panel is about."""
+    refused = snapshot.unanswered_refusal
+    if refused is None or refused.get("rebalance_id") == snapshot.rebalance_id:
+        return []
+    return [f"{refused['csv_filename']} {refused['status']}: {refused['reason']}"]
 
 
 def _status(snapshot: Snapshot) -> dict[str, Any]:

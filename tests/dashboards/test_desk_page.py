@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from assets.desk.artifacts import EXECUTION, LATEST_PRICES, PRE_EXECUTION
+from assets.desk.artifacts import EXECUTION, LATEST_PRICES, LATEST_REFUSED, PRE_EXECUTION
 from dashboards.components.board import Board
 from dashboards.components.chart import DEFAULT_RANGE, PortfolioChart, known_range, range_of
 from dashboards.pages.desk import desk
@@ -112,6 +112,27 @@ def test_a_broken_sizing_identity_is_not_called_exact(tmp_path: Path) -> None:
 def test_dropped_rows_carry_their_reason(tmp_path: Path) -> None:
     DeskFolder(tmp_path, NOW).build()
     assert stated(tmp_path)["rebalance"]["dropped"][0][:2] == ["XRPUSDT", "below min notional"]
+
+
+def test_a_refused_signal_shouts_until_another_is_executed(tmp_path: Path) -> None:
+    folder = DeskFolder(tmp_path, NOW)
+    folder.build()
+    refusal = {
+        "rebalance_id": "late_20260302-0123456789ab",
+        "csv_filename": "late_20260302.csv",
+        "status": "quarantined",
+        "reason": "row 3, target_notional: the field is blank",
+    }
+    executed = load_document((tmp_path / "latest_executed.json").read_bytes())["timestamp_utc"]
+    folder.put(LATEST_REFUSED, refusal | {"timestamp_utc": "2026-03-02T09:30:00.000000+00:00"})
+    shown = stated(tmp_path)
+    assert (pill(shown, "csv")["text"], pill(shown, "csv")["state"]) == ("Quarantined", "attention")
+    assert "the field is blank" in pill(shown, "csv")["title"]
+    assert shown["rebalance"]["warnings"][0].startswith("late_20260302.csv quarantined: row 3")
+    folder.put(LATEST_REFUSED, refusal | {"timestamp_utc": executed})
+    shown = stated(tmp_path)
+    assert pill(shown, "csv")["state"] == "ok"
+    assert shown["rebalance"]["warnings"] == []
 
 
 def test_a_disconnected_store_is_announced(tmp_path: Path) -> None:

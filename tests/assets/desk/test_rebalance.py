@@ -30,7 +30,7 @@ from assets.desk.rebalance import (
 from assets.desk.tick import Ticker
 from assets.desk.verify import verify
 from resources.clock import ManualClock
-from resources.documents import Document, dump_document, dump_line, from_iso, sha256_hex, to_iso
+from resources.documents import Document, dump_document, dump_line, from_iso, load_document, sha256_hex, to_iso
 from resources.market import Book, Depth
 from resources.store.local import LocalStore
 from tests.desk_parts import DAY, START, D, Parts, ScriptedMarket, contract, file_name, market_of, signal_csv
@@ -389,6 +389,8 @@ def test_a_broken_file_is_quarantined_and_the_book_stays() -> None:
     with pytest.raises(RebalanceRefused, match="row 2, target_contracts"):
         run_rebalance(parts.desk(), rebalance_id)
     assert parts.outcomes()[rebalance_id] == "quarantined"
+    refused = load_document(parts.store.read("latest_refused.json").data)
+    assert (refused["rebalance_id"], refused["status"]) == (rebalance_id, "quarantined")
     assert parts.held() == {"AUSDT": D(10000)}
     assert parts.look().pending == ()
 
