@@ -163,8 +163,8 @@ def test_an_object_replaced_by_anything_is_found_and_does_not_stop_verify(key: s
     assert report.differences or whole
 
 
-# May be absent without anything being wrong: made anew by the next tick, rebalance, refusal, look, snapshot or upkeep.
-MADE_ANEW = r"inbox/|execution\.json|forced/|latest_prices|latest_refused|ledger/snapshot|.*/outcome\.json"
+# May be absent without anything being wrong: made anew by the next tick, rebalance, look, snapshot or upkeep.
+MADE_ANEW = r"inbox/|execution\.json|forced/|latest_prices|ledger/snapshot|.*/outcome\.json"
 LAST_DAY = max(key for key in small()[1] if key.startswith("history/portfolio_value/"))
 GONE = [key for key in sorted(small()[1]) if not re.match(MADE_ANEW, key) and key != LAST_DAY]
 
