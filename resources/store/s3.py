@@ -52,7 +52,8 @@ _LARGEST_COPY = 5 * 1024**3  # bytes: S3 copies no more into one part
 _LOG_END = 64 * 1024  # bytes fetched to find a log's last line
 _REMEMBERED_LOGS = 8  # each holds less than _LEAST_PART bytes
 _IDS = "desk-writes"  # metadata name
-_MOST_IDS = 64  # S3 allows 2 KB of metadata; an id and its comma are 13 bytes
+_ID_LENGTH = 8  # characters
+_MOST_IDS = 240  # S3 allows 2 KB of metadata
 _PATIENCE = 60.0  # seconds of lost races or silence before a write gives up
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds, upper ends of the jitter
 _BODY_READS = 3
@@ -176,7 +177,7 @@ class S3Store:
     def append(self, key: str, line: Line) -> bytes | None:
         check_key(key)
         attempts: dict[str, bytes] = {}
-        doubted: _Log | None = None  # the log under the first attempt that may have been applied
+        doubted: _Log | None = None  # the log under an attempt that may have been applied, or still may be
         log = self._remembered(key)
         fresh = False
         for pause in _pauses():
@@ -185,8 +186,9 @@ class S3Store:
                 for own in log.ids:
                     if own in attempts:
                         return attempts[own]
-                if doubted:
+                if doubted and log.etag != doubted.etag:
                     self._require_history(key, doubted.ids, log.ids)
+                    doubted = None  # never applied, and bound to a version that is gone
             new = next_line(line, log.last)
             if new is None and not fresh:  # only the present last line may decline
                 log, fresh = self._look(key), True
@@ -435,7 +437,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _new_id() -> str:
-    return secrets.token_hex(6)
+    return secrets.token_urlsafe(_ID_LENGTH * 6 // 8)
 
 
 def _with_id(own: str, before: tuple[str, ...]) -> tuple[str, ...]:
@@ -443,13 +445,13 @@ def _with_id(own: str, before: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _metadata(ids: tuple[str, ...]) -> dict[str, str]:
-    return {_IDS: ",".join(ids)} if ids else {}
+    return {_IDS: "".join(ids)} if ids else {}
 
 
 def _ids(answer: Any) -> tuple[str, ...]:
     """The ids of the writes that led to the object, newest first, as far back as they are kept."""
     kept = answer["Metadata"].get(_IDS, "")
-    return tuple(kept.split(",")) if kept else ()
+    return tuple(kept[start : start + _ID_LENGTH] for start in range(0, len(kept), _ID_LENGTH))
 
 
 def _version_of(own: str, head: Any) -> str:

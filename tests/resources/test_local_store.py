@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,29 @@ def test_create_and_append_race_for_one_free_key(store: LocalStore) -> None:
             expected = b"made\nrow\n"
         thread.join()
         assert store.read(key).data == expected
+
+
+def test_a_reader_waits_for_the_end_of_a_line_being_written(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    half_written, go_on = threading.Event(), threading.Event()
+
+    def slow(file: int, data: bytes) -> int:
+        write(file, data[:3])
+        half_written.set()
+        go_on.wait()
+        return 3 + write(file, data[3:])
+
+    store.append("log", b"one")
+    monkeypatch.setattr(local_module.os, "write", slow)
+    with ThreadPoolExecutor(2) as pool:
+        appending = pool.submit(store.append, "log", b"two two")
+        half_written.wait()
+        reading = pool.submit(store.read, "log")
+        with pytest.raises(TimeoutError):
+            reading.result(timeout=0.02)
+        go_on.set()
+        assert appending.result() == b"two two"
+        assert reading.result().data == b"one\ntwo two\n"
 
 
 def test_an_append_reads_no_more_of_a_long_log_than_of_a_short_one(

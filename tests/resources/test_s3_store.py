@@ -328,6 +328,14 @@ def test_an_append_to_a_long_log_sends_and_fetches_only_its_end(client: Any, sto
     assert store.read("log", tail=53).data == b"a row of the log\na row of the log, extended\nextended\n"
 
 
+def test_the_ids_of_writes_stay_within_s3s_two_kilobytes_of_metadata(client: Any, store: S3Store, prefix: str) -> None:
+    for number in range(250):
+        store.append("log", b"%d" % number)
+    metadata = client.head_object(Bucket=BUCKET, Key=f"{prefix}/log")["Metadata"]
+    ((name, ids),) = metadata.items()
+    assert 1_900 < len(name) + len(ids) <= 2_048
+
+
 def test_the_next_append_of_one_writer_is_one_request(client: Any, store: S3Store) -> None:
     store.append("log", b"1")
     traffic = _traffic(client)
