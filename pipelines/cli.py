@@ -183,7 +183,7 @@ def tick(resident: bool) -> None:
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda _sign, _frame: stop.set())
-    run(desk, dagster_report(settings.initial_capital), stop)
+    run(desk, dagster_report(), stop)
 
 
 @main.command()

@@ -9,8 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 
 import dagster as dg
 
@@ -18,10 +17,8 @@ from assets.accounting.book import LedgerError
 from assets.desk import metadata
 from assets.desk.assets import latest_prices, portfolio_value_log
 from assets.desk.desk import Desk
-from assets.desk.invariants import Finding, log_identities
 from assets.desk.tick import Ticker, TickResult
-from assets.desk.value_log import parse_log_row
-from resources.documents import dump_line, to_iso
+from resources.documents import to_iso
 from resources.market import MarketError
 from resources.store import StoreError
 
@@ -29,20 +26,15 @@ log = logging.getLogger("desk.ticker")
 
 Report = Callable[[TickResult], None]
 
-# A check evaluation doubles the event log's growth, so an unchanged verdict is repeated hourly, not every minute.
-_CHECK_HEARTBEAT = timedelta(hours=1)
-
 
 class DagsterReport:
     """Reports ticks to a Dagster instance as runless events on the external assets."""
 
-    def __init__(self, instance: dg.DagsterInstance, initial_capital: Decimal) -> None:
+    def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
-        self._initial_capital = initial_capital
-        self._checked: tuple[bool, datetime] | None = None
 
     def __call__(self, result: TickResult) -> None:
-        events: list[dg.AssetMaterialization | dg.AssetCheckEvaluation] = [
+        events = [
             dg.AssetMaterialization(
                 latest_prices.key,
                 metadata={"as_of": to_iso(result.timestamp), "refused": dict(result.refused) or "none"},
@@ -56,31 +48,11 @@ class DagsterReport:
                     metadata={**metadata.entries(result.row, *shown), "stale": result.row["stale"] or "none"},
                 )
             )
-            events += self._identities(result)
         for event in events:
             self._instance.report_runless_asset_event(event)
 
-    def _identities(self, result: TickResult) -> list[dg.AssetCheckEvaluation]:
-        assert result.row is not None
-        finding = log_identities([parse_log_row(dump_line(result.row))], self._initial_capital)
-        same = self._checked is not None and self._checked[0] == finding.passed
-        if same and self._checked is not None and result.timestamp - self._checked[1] < _CHECK_HEARTBEAT:
-            return []
-        self._checked = (finding.passed, result.timestamp)
-        return [_evaluation(finding)]
 
-
-def _evaluation(finding: Finding) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        check_name=finding.name,
-        passed=finding.passed,
-        asset_key=portfolio_value_log.key,
-        metadata=metadata.plain(finding.numbers),
-        description=finding.detail or None,
-    )
-
-
-def dagster_report(initial_capital: Decimal) -> Report:
+def dagster_report() -> Report:
     """Reports to the instance of ``DAGSTER_HOME``; without one nothing is reported, which the log says."""
     if not os.environ.get("DAGSTER_HOME"):
         log.warning("DAGSTER_HOME is not set: ticks are not reported to Dagster")
@@ -89,7 +61,7 @@ def dagster_report(initial_capital: Decimal) -> Report:
 
     def report(result: TickResult) -> None:
         if not reports:  # opened at the first tick and, where that fails, at the next: the tick comes first
-            reports.append(DagsterReport(dg.DagsterInstance.get(), initial_capital))
+            reports.append(DagsterReport(dg.DagsterInstance.get()))
         reports[0](result)
 
     return report

@@ -121,6 +121,8 @@ class Ledger:
         wanted: dict[str, Event] = {}
         for event in events:
             wanted.setdefault(event.event_id, event)
+        if not wanted:
+            return []
         while True:
             book = self.book()
             new = [event for event in wanted.values() if not self._posted(event)]

@@ -28,8 +28,7 @@ from assets.desk.assets import (
     daily_csv,
     fills,
     latest_executed,
-    latest_prices,
-    portfolio_value_log,
+    portfolio_value_history,
     pre_execution,
     sized_orders,
 )
@@ -174,17 +173,17 @@ def content_executed_once(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     specs=[
         dg.AssetCheckSpec(
             "log_identities",
-            asset=portfolio_value_log.key,
+            asset=portfolio_value_history,
             description="total_pnl = PV - C0 - F (A4) and base_cumulative = total_pnl - daily_pnl (A6), last 48 hours",
         ),
         dg.AssetCheckSpec(
             "minutes_strictly_rise",
-            asset=portfolio_value_log.key,
+            asset=portfolio_value_history,
             description="One row a minute, in order, numbered without a gap, last 48 hours",
         ),
         dg.AssetCheckSpec(
             "base_constant_between_baselines",
-            asset=portfolio_value_log.key,
+            asset=portfolio_value_history,
             description="base_cumulative changes only where the baseline in force does, last 48 hours",
         ),
     ]
@@ -199,7 +198,7 @@ def log_checks(desk: dg.ResourceParam[Desk]):  # type: ignore[no-untyped-def]
     ):
         result = check_result(finding)
         yield dg.AssetCheckResult(
-            asset_key=portfolio_value_log.key,
+            asset_key=portfolio_value_history.key,
             check_name=finding.name,
             passed=result.passed,
             severity=result.severity,
@@ -208,7 +207,7 @@ def log_checks(desk: dg.ResourceParam[Desk]):  # type: ignore[no-untyped-def]
         )
 
 
-@dg.asset_check(asset=portfolio_value_log.key)
+@dg.asset_check(asset=portfolio_value_history)
 def log_recent(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     """The ticker wrote a row within the last three minutes."""
     now = desk.clock.now()
@@ -217,7 +216,7 @@ def log_recent(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     return check_result(recently_written(newest, now, _TICK_LIMIT, "log_recent"))
 
 
-@dg.asset_check(asset=latest_prices.key)
+@dg.asset_check(asset=portfolio_value_history)
 def prices_recent(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     """The ticker wrote latest_prices.json within the last three minutes; refused marks are listed."""
     document = find(desk.store, LATEST_PRICES)

@@ -47,12 +47,12 @@ def gross_identity(pre: Document) -> Finding:
         pv_pre = Decimal(pre["pv_pre"])
         parts = {name: Decimal(amount) for name, amount in pre["residual"].items()}
         total = sum(parts.values(), ZERO)
+        kept = [row for row in pre["rows"] if row["status"] == "kept"]
+        wrong = [f"{row['symbol']} is kept without a price" for row in kept if row["symbol"] not in pre["prices_at_t0"]]
         gross = sum(
-            (abs(Decimal(r["target_quantity"])) * Decimal(pre["prices_at_t0"][r["symbol"]])
-             for r in pre["rows"] if r["status"] == "kept"),
+            (abs(Decimal(row["target_quantity"])) * Decimal(pre["prices_at_t0"].get(row["symbol"], 0)) for row in kept),
             ZERO,
-        )  # fmt: skip
-        wrong = []
+        )
         if total != pv_pre:
             wrong.append(f"the parts sum to {total}, pv_pre is {pv_pre}")
         if gross != parts["gross"]:

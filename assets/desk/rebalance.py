@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from assets.accounting import events
-from assets.accounting.book import Book
+from assets.accounting.book import Book, LedgerError
 from assets.accounting.instrument import Instruments, parse_exchange_info
 from assets.accounting.ledger import Ledger, Overtaken
 from assets.accounting.marks import MarkSet, sift
@@ -45,13 +45,20 @@ from assets.desk.detection import (
     outcome_of,
     record_outcome,
 )
-from assets.desk.invariants import Finding, order_findings, sizing_findings
+from assets.desk.invariants import (
+    Finding,
+    baseline_covers_positions,
+    content_unchanged,
+    fills_match_orders,
+    order_findings,
+    sizing_findings,
+)
 from assets.desk.orders import PlannedOrder, plan_orders
 from assets.desk.signal import Signal, SignalRejected, from_report, parse_signal, report
 from assets.desk.sizing import SizedRow, size
 from assets.desk.tick import Ticker, last_valid_marks
 from assets.desk.value_log import LogRow, last_row_before
-from resources.documents import Document, dump_document, from_iso, load_document, to_iso
+from resources.documents import Document, dump_document, from_iso, load_document, sha256_hex, to_iso
 from resources.market import Book as OrderBook
 from resources.market import Depth, Liquidity
 from resources.store import AlreadyExists, NotFound, VersionConflict
@@ -93,9 +100,9 @@ def parse_daily_csv(desk: Desk, rebalance_id: str) -> Signal:
     """Parse the frozen copy of the CSV. Raises RebalanceRefused (quarantined) naming row and column."""
     detection = _open_detection(desk, rebalance_id)
     settings = desk.settings
+    data = _frozen_signal(desk, detection)
 
     def build() -> Document:
-        data = desk.store.read(audit_key(rebalance_id, SIGNAL_COPY)).data
         signal = parse_signal(
             data, detection.csv_filename, duplicates=settings.duplicates, allow_flat=settings.allow_flat
         )
@@ -108,6 +115,15 @@ def parse_daily_csv(desk: Desk, rebalance_id: str) -> Signal:
         raise _refused(desk, detection, "quarantined", str(error)) from error
 
 
+def _frozen_signal(desk: Desk, detection: Detection) -> bytes:
+    """The copy of the CSV, refused unless it is byte for byte what was frozen at t0."""
+    data = desk.store.read(audit_key(detection.rebalance_id, SIGNAL_COPY)).data
+    finding = content_unchanged(sha256_hex(data), detection.csv_sha256)
+    if not finding.passed and not _is_finished(desk, detection.rebalance_id):
+        raise _refused(desk, detection, "aborted", _sentence([finding]))
+    return data
+
+
 def freeze_pre_execution(desk: Desk, rebalance_id: str, run_id: str | None = None) -> Document:
     """Take the execution lock and fix pv_pre, prices_at_t0 and every target quantity.
 
@@ -117,6 +133,7 @@ def freeze_pre_execution(desk: Desk, rebalance_id: str, run_id: str | None = Non
     detection = _open_detection(desk, rebalance_id)
     if _is_finished(desk, rebalance_id):
         return _audit(desk, rebalance_id, PRE)
+    _frozen_signal(desk, detection)
     decided = claim(desk, rebalance_id, "execute")
     if decided["claim"] != "execute":
         raise _refused(desk, detection, decided["claim"], decided["reason"])
@@ -642,6 +659,10 @@ def publish_executed(desk: Desk, rebalance_id: str) -> Document:
     now = desk.clock.now()
     if now < from_iso(baseline["timestamp_utc"]) and not _is_finished(desk, rebalance_id):
         raise ClockBehind(f"it is {to_iso(now)}, before the baseline of {baseline['timestamp_utc']}")
+    orders, fills = _audit(desk, rebalance_id, SIZED_ORDERS), _audit(desk, rebalance_id, FILLS)
+    failed = [f for f in (fills_match_orders(orders, fills), baseline_covers_positions(baseline)) if not f.passed]
+    if failed:
+        raise LedgerError(f"{rebalance_id} is not published as executed: {_sentence(failed)}")
     document = {
         "timestamp_utc": baseline["timestamp_utc"],
         "csv_filename": detection.csv_filename,

@@ -19,7 +19,7 @@ from assets.accounting.precision import EXACT, posted
 from assets.desk.artifacts import LATEST_PRICES, PORTFOLIO_VALUE_LOG, find
 from assets.desk.desk import Desk
 from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line, next_seq
-from resources.documents import Document, dump_document, dump_line, from_iso, to_iso
+from resources.documents import Document, dump_document, dump_line, from_iso, to_iso, to_isos
 from resources.market import FundingRate, Mark
 from resources.store import NotFound
 
@@ -42,7 +42,7 @@ class Prices:
         return {
             "timestamp_utc": to_iso(self.timestamp),
             "prices": {symbol: mark.price for symbol, mark in self.marks.items()},
-            "as_of": {symbol: to_iso(mark.as_of) for symbol, mark in self.marks.items()},
+            "as_of": to_isos({symbol: mark.as_of for symbol, mark in self.marks.items()}),
             "source": self.source,
             "refused": dict(self.refused),
         }
@@ -82,11 +82,13 @@ def funding_events(book: Book, rates: list[FundingRate]) -> list[Funding]:
     events = []
     with localcontext(EXACT):
         for rate in rates:
+            event_id = f"funding:{rate.symbol}:{to_iso(rate.time)}"
+            if book.knows(event_id):
+                continue  # the last hour is looked at again every minute
             quantity = book.held_before(rate.symbol, rate.time)
             if not quantity or rate.mark is None or not (rate.rate.is_finite() and rate.mark.is_finite()):
                 continue
             amount = posted(-quantity * rate.mark * rate.rate)
-            event_id = f"funding:{rate.symbol}:{to_iso(rate.time)}"
             events.append(Funding(event_id, rate.time, rate.symbol, quantity, rate.mark, rate.rate, amount))
     return events
 
@@ -111,7 +113,7 @@ class Ticker:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._ledger = desk.ledger()
-        self._last_valid = last_valid_marks(find(desk.store, LATEST_PRICES))
+        self._last_valid = _stored_marks(desk)
         self._funding_checked: datetime | None = None
 
     def tick(self) -> TickResult:
@@ -128,10 +130,9 @@ class Ticker:
         refused = {s: sifted.reason(s) for s in (*sifted.refused, *book.positions) if sifted.reason(s)}
         prices = Prices(now, self._last_valid, refused, desk.market.name)
         funding = self._post_funding(book, now)
-        book = self._ledger.book()
         if not book.positions.keys() <= self._last_valid.keys():
             # Another ticker may have seen a mark of what we hold and never saw priced.
-            self._last_valid = last_valid_marks(find(desk.store, LATEST_PRICES)) | self._last_valid
+            self._last_valid = _stored_marks(desk) | self._last_valid
             prices = replace(prices, marks=self._last_valid)
         desk.store.write(LATEST_PRICES, dump_document(prices.document()))
         try:
@@ -190,6 +191,14 @@ class Ticker:
 
         appended = self._desk.store.append(PORTFOLIO_VALUE_LOG, line)
         return (None if appended is None else rows[0]), newest
+
+
+def _stored_marks(desk: Desk) -> dict[str, Mark]:
+    """The last valid marks of an earlier tick; none where the object is damaged, since this tick overwrites it."""
+    try:
+        return last_valid_marks(find(desk.store, LATEST_PRICES))
+    except (ValueError, KeyError, TypeError, ArithmeticError):
+        return {}
 
 
 def last_log_line(desk: Desk) -> bytes:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from assets.accounting.pnl import Valuation
 from assets.desk.artifacts import MARKS_HISTORY
-from resources.documents import Document, dump_line, from_iso, load_document, to_iso
+from resources.documents import Document, dump_line, from_iso, load_document, to_iso, to_isos
 
 MINUTE = timedelta(minutes=1)
 
@@ -42,7 +42,7 @@ class MarksRow:
             {
                 "timestamp": to_iso(self.timestamp),
                 "prices": self.prices,
-                "as_of": {symbol: to_iso(instant) for symbol, instant in self.as_of.items()},
+                "as_of": to_isos(self.as_of),
                 "stale": list(self.stale),
                 "ledger_seq": self.ledger_seq,
             }

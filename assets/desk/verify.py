@@ -486,8 +486,12 @@ class _Verification:
         for key, name in ((PRE_EXECUTION, PRE), (DAILY_BASELINE, BASELINE), (LATEST_REFUSED, OUTCOME)):
             with self.recomputing(key):
                 plain = find(self.store, key)
-                if plain is not None and plain != find(self.store, audit_key(plain["rebalance_id"], name)):
-                    self.differs(key, f"differs from {audit_key(plain['rebalance_id'], name)}")
+                audited = None if plain is None else find(self.store, audit_key(plain["rebalance_id"], name))
+                if plain is None or plain == audited:
+                    continue
+                if key == LATEST_REFUSED and audited is None and plain["rebalance_id"] in ids:
+                    continue  # stated under its plain name first: after a kill in between the outcome is still to come
+                self.differs(key, f"differs from {audit_key(plain['rebalance_id'], name)}")
         with self.recomputing(LATEST_EXECUTED):
             executed = find(self.store, LATEST_EXECUTED)
             if executed is not None:

@@ -201,6 +201,13 @@ class PricePaths:
                 self._grow()
             return self._prices[: last_day + 1], self._log_volatility + self._deviations[: last_day + 1]
 
+    def drift(self, day: int, contract: int) -> float:
+        """The log return of one contract over the day before ``day``."""
+        with self._growing:
+            while len(self._prices) <= day:
+                self._grow()
+            return float(self._prices[day, contract] - self._prices[max(0, day - 1), contract])
+
     def _grow(self) -> None:
         """Append a fixed-size chunk of anchors: the chain is drawn in one order whoever asks first."""
         count = len(UNIVERSE)
@@ -340,19 +347,19 @@ class SimulatedMarket:
         rate = premium + clamp(interest - premium, +-0.05 %); the premium follows the last complete UTC day's return,
         so a rally makes longs pay.
         """
-        settlements = [
-            self._settlement(index, time)
+        due = [
+            (time, symbol, index)
             for index, symbol, _ in self._marked
             if symbol in symbols
             for time in _settlement_times(UNIVERSE[index].funding_hours, after, until)
         ]
-        return sorted(settlements, key=lambda settlement: (settlement.time, settlement.symbol))
+        # In the order of time, so that each day is drawn once, not once a contract.
+        return [self._settlement(index, time) for time, _, index in sorted(due)]
 
     def _settlement(self, index: int, time: datetime) -> FundingRate:
         contract = UNIVERSE[index]
         number, slot = _located(time)
-        prices, _ = self._paths.anchors(number)
-        drift = float(prices[number, index] - prices[max(0, number - 1), index])
+        drift = self._paths.drift(number, index)
         random = np.random.default_rng([self._seed, _FUNDING_STREAM, index, number, slot])
         interest = _INTEREST_PER_8H * contract.funding_hours / 8
         premium = 0.02 * drift + 0.0004 * float(random.standard_normal())

@@ -334,9 +334,6 @@ def test_execution_refuses_in_a_later_run_what_a_blocking_check_stopped_in_an_ea
     assert not list(result.filter_events(lambda e: e.event_type_value == "STEP_UP_FOR_RETRY"))
 
 
-@pytest.mark.xfail(
-    reason="parse_daily_csv and freeze_pre_execution do not compare the copy's sha256 with the frozen one"
-)
 def test_a_later_run_of_pre_execution_sizes_nothing_on_a_tampered_csv(
     parts: Parts, instance: dg.DagsterInstance
 ) -> None:

@@ -33,12 +33,12 @@ SPEAKING_ONLY = {
     "pre_execution": {"sizing_warnings"},
     "baseline": {"positions_explained"},
     "latest_executed": {"content_executed_once", "signal_not_late"},
-    "latest_prices": {"prices_recent"},
-    "portfolio_value_log": {
+    "portfolio_value_history": {
         "log_identities",
         "minutes_strictly_rise",
         "base_constant_between_baselines",
         "log_recent",
+        "prices_recent",
     },
 }
 

@@ -18,10 +18,8 @@ from resources.store import Line, StoreUnavailable
 from tests.desk_parts import START, Parts, ScriptedMarket, market_of
 from tests.memory_store import MemoryStore
 
-CAPITAL = Decimal(1_000_000)
 LOG = dg.AssetKey("portfolio_value_log")
 PRICES = dg.AssetKey("latest_prices")
-IDENTITIES = dg.AssetCheckKey(LOG, "log_identities")
 
 
 class Stop(threading.Event):
@@ -198,7 +196,7 @@ def test_a_dagster_home_that_is_no_folder_yet_is_tried_again_at_every_tick(
 ) -> None:
     home = tmp_path / "dagster"
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    report = dagster_report(CAPITAL)
+    report = dagster_report()
     with caplog.at_level(logging.WARNING, "desk.ticker"):
         tick_on(parts, 2, report)
     assert len(parts.log()) == 2
@@ -214,7 +212,7 @@ def test_without_a_dagster_home_it_says_once_that_nothing_is_reported(
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     with caplog.at_level(logging.WARNING, "desk.ticker"):
-        tick_on(parts, 3, dagster_report(CAPITAL))
+        tick_on(parts, 3, dagster_report())
     assert len(parts.log()) == 3
     assert [record.message for record in caplog.records] == [
         "DAGSTER_HOME is not set: ticks are not reported to Dagster"
@@ -229,21 +227,10 @@ def materializations(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[dg.
     return [record.asset_materialization for record in records if record.asset_materialization]
 
 
-def evaluations(instance: dg.DagsterInstance) -> list[bool]:
-    """Newest first."""
-    records = instance.event_log_storage.get_asset_check_execution_history(IDENTITIES, limit=50)
-    found = []
-    for record in records:
-        assert record.event is not None
-        assert record.event.dagster_event is not None
-        found.append(record.event.dagster_event.asset_check_evaluation_data.passed)
-    return found
-
-
 def test_every_logged_minute_is_one_materialization_of_the_log_and_of_the_prices(
     parts: Parts, instance: dg.DagsterInstance
 ) -> None:
-    tick_on(parts, 5, DagsterReport(instance, CAPITAL))
+    tick_on(parts, 5, DagsterReport(instance))
     reported = materializations(instance, LOG)
     assert [event.metadata["seq"].value for event in reported] == [0, 1, 2, 3, 4]
     assert [event.metadata["timestamp"].value for event in reported] == [row["timestamp"] for row in parts.log()]
@@ -254,59 +241,22 @@ def test_every_logged_minute_is_one_materialization_of_the_log_and_of_the_prices
 
 def test_a_minute_somebody_else_logged_is_not_reported_as_ours(parts: Parts, instance: dg.DagsterInstance) -> None:
     parts.tick()
-    DagsterReport(instance, CAPITAL)(Ticker(parts.desk()).tick())
+    DagsterReport(instance)(Ticker(parts.desk()).tick())
     assert materializations(instance, LOG) == []
     assert len(materializations(instance, PRICES)) == 1
 
 
 def test_a_refused_mark_is_named_on_the_prices(parts: Parts, instance: dg.DagsterInstance) -> None:
     parts.market.prices["ETHUSDT"] = Decimal(0)
-    tick_on(parts, 1, DagsterReport(instance, CAPITAL))
+    tick_on(parts, 1, DagsterReport(instance))
     (event,) = materializations(instance, PRICES)
     refused = event.metadata["refused"].value
     assert isinstance(refused, Mapping)
     assert set(refused) == {"ETHUSDT"}
 
 
-def test_an_unchanged_verdict_is_repeated_hourly_and_not_every_minute(
-    parts: Parts, instance: dg.DagsterInstance
-) -> None:
-    tick_on(parts, 62, DagsterReport(instance, CAPITAL))
-    assert len(materializations(instance, LOG)) == 62
-    assert evaluations(instance) == [True, True]
-
-
-def test_a_verdict_that_changes_is_told_at_once(parts: Parts, instance: dg.DagsterInstance) -> None:
-    report = DagsterReport(instance, CAPITAL)
-    good = parts.tick()
-    report(good)
-    parts.clock.sleep(60)
-    result = parts.tick()
-    assert result.row is not None
-    wrong = result.row | {"total_pnl": result.row["total_pnl"] + 1}
-    bad = TickResult("logged", result.timestamp, wrong, result.valuation, {}, 0)
-    report(bad)
-    parts.clock.sleep(60)
-    report(parts.tick())
-    assert evaluations(instance) == [True, False, True]
-
-
-def test_the_verdict_is_on_the_initial_capital_of_the_settings_and_not_on_the_row_itself(
-    parts: Parts, instance: dg.DagsterInstance
-) -> None:
-    DagsterReport(instance, CAPITAL + 1)(parts.tick())
-    assert evaluations(instance) == [False]
-
-
-def test_the_check_it_reports_is_one_the_definitions_have() -> None:
-    from pipelines.definitions import build
-
-    assert IDENTITIES in build().get_repository_def().asset_graph.asset_check_keys
-
-
 def test_a_tick_that_values_nothing_reports_prices_alone(instance: dg.DagsterInstance) -> None:
     result = TickResult("no_value", START, None, None, {}, 0, "no valid mark yet for held BTCUSDT")
-    DagsterReport(instance, CAPITAL)(result)
+    DagsterReport(instance)(result)
     assert materializations(instance, LOG) == []
-    assert evaluations(instance) == []
     assert len(materializations(instance, PRICES)) == 1
