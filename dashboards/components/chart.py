@@ -13,6 +13,7 @@ from bokeh.events import DoubleTap, RangesUpdate
 from bokeh.models import (
     ColumnDataSource,
     CrosshairTool,
+    CustomJS,
     CustomJSHover,
     DatetimeTicker,
     DatetimeTickFormatter,
@@ -224,7 +225,10 @@ class PortfolioChart:
         plot.xaxis.formatter = DatetimeTickFormatter(
             minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b", months="%b", years="%Y"
         )
-        plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=8)
+        dates = DatetimeTicker(desired_num_ticks=8)
+        plot.xaxis.ticker = dates
+        # A phone has room for three dates where a desktop has it for eight.
+        plot.js_on_change("inner_width", CustomJS(args={"dates": dates}, code=_AS_MANY_DATES_AS_FIT))
         self._fill_glyph = VArea(x="time", y1=0, y2="value", fill_color=colour.ink0, fill_alpha=0.035)
         self._deep_glyph = VArea(x="time", y1=0, y2="deep", fill_color=colour.ink0, fill_alpha=0.07)
         # Opaque: the fills are polygons that would bridge a gap.
@@ -298,6 +302,7 @@ const away = at.getTimezoneOffset() !== 0
 return away ? `${utc} · ${hour(at.getHours(), at.getMinutes())} local` : utc
 """
 
+_AS_MANY_DATES_AS_FIT = "dates.desired_num_ticks = Math.max(3, Math.min(8, Math.floor(cb_obj.inner_width / 90)))"
 _TRUE_PERCENT = """
 return (value < -0.00005 ? "\u2212" : "") + Math.abs(value * 100).toFixed(2) + "%"
 """
