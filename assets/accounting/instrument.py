@@ -134,11 +134,13 @@ class Instruments(Mapping[str, Instrument]):
     ``skipped``: symbol -> why its filters cannot be used (see ``parse_exchange_info``). ``server_time``: the
     exchange's clock when it answered (UTC), None when it did not say. ``sha256``: of the answer's bytes.
     ``aliases``: base asset without multiplier prefix, joined to the quote asset, -> symbols (SHIBUSDT -> 1000SHIBUSDT).
+    ``spelled``: the usual spelling of every tradable contract's ticker (BTC_USDT) -> what it resolves to.
     """
 
     by_symbol: Mapping[str, Instrument]
     skipped: Mapping[str, str]
     aliases: Mapping[str, tuple[str, ...]]
+    spelled: Mapping[str, "Resolution"]
     server_time: datetime | None
     sha256: str
 
@@ -194,7 +196,12 @@ def parse_exchange_info(raw: bytes) -> Instruments:
         if instrument.multiplier > 1 and _is_named_after_its_assets(instrument):
             name = _MULTIPLIER.sub("", instrument.base_asset, count=1) + instrument.quote_asset
             aliases[name] = (*aliases.get(name, ()), instrument.symbol)
-    return Instruments(by_symbol, skipped, aliases, _server_time(document), sha256_hex(raw))
+    spelled = {
+        f"{instrument.base_asset}_{instrument.quote_asset}": Resolution(symbol, "")
+        for symbol, instrument in by_symbol.items()
+        if instrument.tradable and _is_named_after_its_assets(instrument) and plain_symbol(symbol) == symbol
+    }
+    return Instruments(by_symbol, skipped, aliases, spelled, _server_time(document), sha256_hex(raw))
 
 
 def _is_named_after_its_assets(instrument: Instrument) -> bool:
@@ -407,6 +414,9 @@ def resolve_ticker(ticker: str, instruments: Instruments, quote: str) -> Resolut
     ``ambiguous_alias`` (several multiplier contracts), ``no_filters`` (listed, but its filters cannot be used),
     ``not_perpetual`` (a delivery or spot contract), ``not_trading`` (its status is not TRADING).
     """
+    usual = instruments.spelled.get(ticker)
+    if usual is not None and ticker.endswith(f"_{quote}"):
+        return usual
     plain = plain_symbol(ticker)
     multiplier = 1
     instrument = instruments.by_symbol.get(plain)
@@ -442,6 +452,8 @@ def resolve_tickers(tickers: Iterable[str], instruments: Instruments, quote: str
     All of them get the reason ``duplicate_symbol``, since two targets for one position cannot both be met.
     """
     resolutions = {ticker: resolve_ticker(ticker, instruments, quote) for ticker in tickers}
+    if len({resolution.symbol for resolution in resolutions.values()}) == len(resolutions):
+        return resolutions
     by_symbol: dict[str, list[str]] = {}
     for ticker, resolution in resolutions.items():
         if resolution.symbol is not None:

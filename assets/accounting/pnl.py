@@ -38,6 +38,13 @@ def portfolio_value_from_lots(book: Book, prices: Mapping[str, Decimal]) -> Deci
         return book.initial_capital + book.flows + book.realised + unrealised - book.fees + book.funding
 
 
+def logged_portfolio_value(book: Book, prices: Mapping[str, Decimal]) -> Decimal:
+    """Portfolio value as persisted, 6 decimals. What was earned is rounded and the flows, which have 6 decimals, are
+    added: half-even of the sum would let a deposit move a tie, and with it the P&L (A9)."""
+    with localcontext(EXACT):
+        return logged(portfolio_value(book, prices) - book.flows) + logged(book.flows)
+
+
 def _require(book: Book, prices: Mapping[str, Decimal]) -> None:
     missing = sorted(symbol for symbol in book.positions if symbol not in prices)
     if missing:
@@ -68,7 +75,7 @@ def valuation(book: Book, prices: Mapping[str, Decimal]) -> Valuation:
     if exact != portfolio_value_from_lots(book, prices):
         raise LedgerError("cash view and lot view of portfolio value differ: the ledger is corrupt")
     with localcontext(EXACT):
-        value = logged(exact)
+        value = logged_portfolio_value(book, prices)
         base_value, base_flows = book.initial_capital, ZERO
         if book.baseline is not None:
             base_value, base_flows = book.baseline.portfolio_value, book.baseline.net_flows

@@ -46,4 +46,4 @@ def divided(numerator: Decimal, denominator: Decimal, digits: int = 12) -> Decim
 
 def logged_ratio(numerator: Decimal, denominator: Decimal) -> Decimal:
     """``logged(numerator / denominator)``, the quotient taken to 60 digits first."""
-    return logged(_ROUNDING.divide(numerator, denominator))
+    return _ROUNDING.divide(numerator, denominator).quantize(LOGGED, context=_ROUNDING)

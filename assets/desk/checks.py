@@ -12,8 +12,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.accounting.instrument import parse_exchange_info
-from assets.accounting.pnl import portfolio_value
-from assets.accounting.precision import logged
+from assets.accounting.pnl import logged_portfolio_value
 from assets.desk import metadata
 from assets.desk.artifacts import (
     LATEST_EXECUTED,
@@ -120,7 +119,7 @@ def _continuity(desk: Desk, id_: str) -> Finding:
     """A8: the baseline's value equals the ledger's at the same prices; base_cumulative = PV - C0 - F."""
     stored = _document(desk, id_, BASELINE)
     book = desk.ledger().book_at(stored["ledger_seq"])
-    value = logged(portfolio_value(book, stored["prices"]))
+    value = logged_portfolio_value(book, stored["prices"])
     return value_continuous_at_t1(stored, value, desk.settings.initial_capital)
 
 

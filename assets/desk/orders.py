@@ -7,6 +7,7 @@ reduce-only, then an opening order that is sent only once the first has filled (
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from assets.accounting.instrument import Instrument, Instruments, floor_lots, lots_of, quantity_of
@@ -59,10 +60,10 @@ def plan_orders(
     increases: list[PlannedOrder] = []
     shortfalls: list[Shortfall] = []
     with localcontext(EXACT):
-        for row in sorted(rows, key=lambda row: row.symbol):
+        for row in sorted(rows, key=attrgetter("symbol")):
             if not row.delta_quantity:
                 continue
-            instrument, price = instruments[row.symbol], prices[row.symbol]
+            instrument, price = instruments.by_symbol[row.symbol], prices[row.symbol]
             current, target = row.current_quantity, row.target_quantity
             crosses = current * target < 0
             if crosses or abs(target) < abs(current):
@@ -139,7 +140,7 @@ def _report_rest(
     shortfalls: list[Shortfall],
 ) -> None:
     """Name what the grid (``wanted`` against ``quantity``) and the split (against ``parts``) leave unordered."""
-    rest = wanted - sum(parts, ZERO)
+    rest = wanted - (parts[0] if len(parts) == 1 else sum(parts, ZERO))
     if rest:
         reason = "off_grid_position" if quantity != wanted else "below_min_qty"
         if len(parts) == MAX_CHILDREN:
@@ -150,17 +151,10 @@ def _report_rest(
 def _children(
     row: SizedRow, parts: Sequence[Decimal], direction: int, id_prefix: str, *, leg: Leg, closes: bool
 ) -> list[PlannedOrder]:
+    side: Side = "BUY" if direction > 0 else "SELL"
+    prefix, reduce_only, strategies = f"{id_prefix}-{row.symbol}-{leg}-", leg == "reduce", row.strategies
     return [
-        PlannedOrder(
-            order_id=f"{id_prefix}-{row.symbol}-{leg}-{n}",
-            symbol=row.symbol,
-            side="BUY" if direction > 0 else "SELL",
-            quantity=part,
-            reduce_only=leg == "reduce",
-            close_position=closes,
-            leg=leg,
-            strategies=row.strategies,
-        )
+        PlannedOrder(f"{prefix}{n}", row.symbol, side, part, reduce_only, closes, leg, strategies)
         for n, part in enumerate(parts, start=1)
     ]
 

@@ -18,7 +18,7 @@ from assets.accounting.book import Book, LedgerError
 from assets.accounting.instrument import Instruments, parse_exchange_info
 from assets.accounting.ledger import Ledger, Overtaken
 from assets.accounting.marks import MarkSet, sift
-from assets.accounting.pnl import portfolio_value
+from assets.accounting.pnl import logged_portfolio_value
 from assets.accounting.precision import EXACT, ZERO, divided, logged
 from assets.desk.artifacts import (
     DAILY_BASELINE,
@@ -201,7 +201,7 @@ def build_pre_execution(
     unpriced = sorted(set(held) - set(prices))
     if unpriced:
         raise CannotSize(f"no price was ever seen for held {', '.join(unpriced)}")
-    pv_at_t0 = logged(portfolio_value(book, prices))
+    pv_at_t0 = logged_portfolio_value(book, prices)
     choice = choose_pv_pre(log_lines, detection.t0, pv_at_t0, book)
     if choice["pv_pre"] <= 0:
         raise CannotSize(f"portfolio value before execution is {choice['pv_pre']}: nothing may be opened")
@@ -612,7 +612,7 @@ def build_baseline(
     held = book.held()
     wanted = sorted(set(held) | {row["symbol"] for row in pre["rows"] if marks.price(row["symbol"]) is not None})
     prices = {symbol: marks.price(symbol) or fallback_prices[symbol] for symbol in wanted}
-    value = logged(portfolio_value(book, prices))
+    value = logged_portfolio_value(book, prices)
     with localcontext(EXACT):
         base = value - book.initial_capital - book.flows
     return {

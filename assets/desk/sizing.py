@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from assets.accounting.instrument import (
@@ -28,6 +29,7 @@ Status = Literal["kept", "dropped", "untradable", "flat", "not_in_csv"]
 
 # Contracts that may still be reduced although nothing new may be opened on them.
 _CLOSE_ONLY = ("not_trading",)
+_REDUCIBLE = ("", *_CLOSE_ONLY)
 
 
 class SizedRow(NamedTuple):
@@ -110,7 +112,7 @@ def size(
             sized = _spend_remainders(sized, gross_base, pv_pre, marks, instruments)
         named = {row.symbol for row in sized}
         sized += [_left_the_signal(s, q, marks, instruments) for s, q in current.items() if s not in named]
-        sized.sort(key=lambda row: (row.symbol, row.ticker))
+        sized.sort(key=attrgetter("symbol", "ticker"))
         return Sizing(
             pv_pre, gross_base, tuple(sized), _residual(sized, gross_base, pv_pre, marks), _share(sized, gross_base)
         )
@@ -131,30 +133,43 @@ def _size_row(
     share = magnitude * pv_pre
     target_notional = logged_ratio(share, gross_base) if gross_base else ZERO
 
-    def outcome(status: Status, reason: str, target: Decimal, rounding: Decimal = ZERO) -> SizedRow:
-        return SizedRow(
-            row.ticker, symbol, row.side, row.notional, status, reason, target_notional, target, held,
-            target - held, rounding, row.strategies,
-        )  # fmt: skip
+    status, reason, target, rounding = _target(row, resolution, magnitude, share, held, gross_base, marks, instruments)
+    return SizedRow(
+        row.ticker, symbol, row.side, row.notional, status, reason, target_notional, target, held,
+        target - held, rounding, row.strategies,
+    )  # fmt: skip
 
-    if resolution.symbol not in instruments or resolution.reason not in ("", *_CLOSE_ONLY):
-        return outcome("untradable", resolution.reason, held)
-    price = marks.price(symbol)
-    if price is None:
-        return outcome("untradable", marks.reason(symbol), held)
-    instrument = instruments[symbol]
+
+def _target(
+    row: SignalRow,
+    resolution: Resolution,
+    magnitude: Decimal,
+    share: Decimal,
+    held: Decimal,
+    gross_base: Decimal,
+    marks: MarkSet,
+    instruments: Instruments,
+) -> tuple[Status, str, Decimal, Decimal]:
+    """Status, reason, signed target quantity and rounding of one row; ``share`` = |notional| * pv_pre."""
+    instrument = instruments.by_symbol.get(resolution.symbol or "")
+    if instrument is None or resolution.reason not in _REDUCIBLE:
+        return "untradable", resolution.reason, held, ZERO
+    mark = marks.accepted.get(instrument.symbol)
+    if mark is None:
+        return "untradable", marks.reason(instrument.symbol), held, ZERO
+    price = mark.price
     if (row.ref_price is not None or row.netted) and has_unit_mismatch(row, price, resolution.multiplier):
-        return outcome("untradable", "unit_mismatch", held)
+        return "untradable", "unit_mismatch", held, ZERO
     if row.side == 0 or not magnitude:
-        return outcome("dropped", "direction_unknown", ZERO) if magnitude else outcome("flat", "", ZERO)
+        return ("dropped", "direction_unknown", ZERO, ZERO) if magnitude else ("flat", "", ZERO, ZERO)
     quantity = _floored(share, gross_base * price, instrument)
-    target = quantity * row.side
+    target = quantity if row.side > 0 else -quantity
     if resolution.reason in _CLOSE_ONLY:
-        return outcome("untradable", resolution.reason, _no_new_exposure(held, target))
+        return "untradable", resolution.reason, _no_new_exposure(held, target), ZERO
     reason = _opening_refusal(quantity, price, instrument, opens=held * row.side <= 0)
     if reason:
-        return outcome("dropped", reason, ZERO)
-    return outcome("kept", "", target, logged_ratio(share - quantity * price * gross_base, gross_base))
+        return "dropped", reason, ZERO, ZERO
+    return "kept", "", target, logged_ratio(share - quantity * price * gross_base, gross_base)
 
 
 def _floored(numerator: Decimal, denominator: Decimal, instrument: Instrument) -> Decimal:

@@ -18,7 +18,7 @@ from assets.accounting.book import Book, LedgerError
 from assets.accounting.events import Baseline, Event, Fill, Funding
 from assets.accounting.instrument import parse_exchange_info
 from assets.accounting.ledger import SEGMENTS, SNAPSHOT, Segment, read_segment, segment_key
-from assets.accounting.pnl import MissingMark, portfolio_value, valuation
+from assets.accounting.pnl import MissingMark, logged_portfolio_value, valuation
 from assets.accounting.precision import EXACT, logged, posted
 from assets.desk.artifacts import (
     DAILY_BASELINE,
@@ -438,7 +438,7 @@ class _Verification:
         key = audit_key(pre["rebalance_id"], BASELINE)
         book = self._state_at(stored["ledger_seq"], books)
         prices = {symbol: Decimal(price) for symbol, price in stored["prices"].items()}
-        value = logged(portfolio_value(book, prices))
+        value = logged_portfolio_value(book, prices)
         recomputed = {
             **{name: pre[name] for name in ("rebalance_id", "csv_filename", "csv_sha256")},
             **{name: fills[name] for name in ("status", "unfilled")},
