@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 import panel as pn
-from bokeh.settings import settings as bokeh_settings
 from panel.io.application import build_applications
 from tornado.web import RequestHandler, StaticFileHandler
 
@@ -127,6 +126,7 @@ def create_app(settings: Settings, store: Store, clock: Clock) -> Any:
         address=settings.host,
         websocket_origin=_origins(settings),
         location=False,
+        use_xheaders=settings.behind_proxy,
         extra_patterns=[
             (r"/theme/(.+\.(?:css|js|svg|woff2))", ThemeHandler, {"path": str(THEME)}),
             (r"/boot", BootHandler, {"boot_id": context.boot_id}),
@@ -146,11 +146,11 @@ async def _poll(poller: Poller) -> None:
 
 
 def _origins(settings: Settings) -> list[str]:
-    """Who may open the websocket: the address served, by its names, and what BOKEH_ALLOW_WS_ORIGIN adds (a proxy)."""
+    """Who may open the websocket: the address served, by its names, and the public one behind a proxy."""
     port = settings.dashboard_port
     hosts = dict.fromkeys((settings.host, "localhost", "127.0.0.1"))
     named = [f"[{host}]" if ":" in host else host for host in hosts]
-    return [f"{host}:{port}" for host in named] + list(bokeh_settings.allowed_ws_origin() or ())
+    return [f"{host}:{port}" for host in named] + ([settings.public_origin] if settings.public_origin else [])
 
 
 def serve(settings: Settings) -> None:

@@ -144,13 +144,14 @@ class LoginHandler(BasicLoginHandler):
         if locked:
             self._show(f"Too many attempts. Try again in {math.ceil(locked)} s.", 429)
             return
+        # Counted before the answer is known, or a burst of guesses would all be let through at once.
+        self.attempts.failed(who)
         # Off the event loop: bcrypt is slow on purpose, and everybody else's page must not wait for it.
         if await asyncio.to_thread(self.gate.admits, user, password):
             self.attempts.succeeded(who)
             self.set_current_user(user)  # type: ignore[no-untyped-call]
             self.redirect(self._wanted())
             return
-        self.attempts.failed(who)
         await asyncio.sleep(_FAILURE_DELAY)
         self._show("Wrong user or password.", 401)
 

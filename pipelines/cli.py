@@ -106,6 +106,15 @@ def up(open_pages: bool, sample: bool) -> None:
             ports = "DESK_DAGSTER_PORT, DESK_DASHBOARD_PORT"
             click.echo(f"desk: {address} is in use already: is the desk up? Else set {ports}", err=True)
             sys.exit(REFUSED)
+    if settings.auth != "off":
+        from dashboards.auth import AuthMisconfigured, checked_secret, load_users
+
+        try:
+            load_users(settings.users_file)
+            checked_secret(settings.cookie_secret)
+        except AuthMisconfigured as error:
+            click.echo(f"desk: {error}", err=True)
+            sys.exit(REFUSED)
     supervisor = Supervisor(services(settings, dagster_home()), click.echo)
     supervisor.stop_on_signals()
     supervisor.start()
@@ -226,12 +235,20 @@ def drop(file: Path | None, sample: bool, force: bool) -> None:
 
 
 def _drop_sample(desk: Any, settings: Settings) -> None:
-    """Drop the sample signal of yesterday's date, which is what a desk executes today, unless it is there."""
+    """Drop the sample signal of yesterday's date, which is what a desk executes today, unless somebody else's signal
+    of that day or later is in the inbox: a sample must never trade over a real one."""
     from assets.desk.artifacts import INBOX, create_bytes_once
+    from assets.desk.signal import trading_day_of_name
     from resources.market.sample import sample_signal
 
     now = desk.clock.now()
-    name, data = sample_signal(desk.market, now.date() - timedelta(days=1), desk.market.marks(now), settings.seed)
+    day = now.date() - timedelta(days=1)
+    name, data = sample_signal(desk.market, day, desk.market.marks(now), settings.seed)
+    for entry in desk.store.list(INBOX):
+        other = entry.key.removeprefix(INBOX)
+        if other != name and (trading_day_of_name(other) or entry.modified.date()) >= day:
+            click.echo(f"no sample dropped: {other} is in the inbox")
+            return
     create_bytes_once(desk.store, f"{INBOX}{name}", data)
     click.echo(f"sample signal {name} (SIMULATED) is in the inbox")
 

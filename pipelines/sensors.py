@@ -13,7 +13,7 @@ import simplejson
 
 from assets.desk.assets import rebalances, signal_inbox
 from assets.desk.desk import Desk
-from assets.desk.detection import Look, Sighting, Sightings, detection_of, look
+from assets.desk.detection import Look, Sighting, Sightings, detection_of, has_expired, holder_of_lock, look
 from pipelines.jobs import REBALANCE_JOB, rebalance_job
 from resources.documents import to_iso
 from resources.settings import load_settings
@@ -50,12 +50,19 @@ def next_attempt(runs: Sequence[dg.DagsterRun], t0: str, max_attempts: int) -> i
 
 
 def requests(desk: Desk, found: Look, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    """One run request for each pending rebalance that has no run under way and attempts left."""
+    """One run request for each pending rebalance that has no run under way and attempts left.
+
+    While one of them holds the execution lock the others wait, so that they do not spend their attempts on finding it
+    held. A holder that ran out of time gets one attempt more: the run that closes it for what it filled.
+    """
     wanted = []
-    for rebalance_id in found.pending:
+    held = [id_ for id_ in found.pending if id_ in holder_of_lock(desk)]
+    for rebalance_id in held or found.pending:
         filters = dg.RunsFilter(job_name=REBALANCE_JOB, tags={PARTITION_TAG: rebalance_id})
-        t0 = to_iso(detection_of(desk, rebalance_id).t0)
-        attempt = next_attempt(instance.get_runs(filters), t0, desk.settings.max_attempts)
+        detection = detection_of(desk, rebalance_id)
+        t0 = to_iso(detection.t0)
+        most = desk.settings.max_attempts + (1 if has_expired(desk, detection) else 0)
+        attempt = next_attempt(instance.get_runs(filters), t0, most)
         if attempt is not None:
             run_key = f"{rebalance_id}@{t0}:{attempt}"
             tags = {T0_TAG: t0, "desk/attempt": str(attempt)}

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +24,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 # Starting again at once would only fail at once; giving up says so instead of blinking for ever.
 _RESTART_DELAY_SECONDS = 2.0
 _MAX_RESTARTS = 5
+# A service that ran this long was healthy: what happens then is a new trouble, not the old one.
+_HEALTHY_SECONDS = 600.0
 _STOP_SECONDS = 20.0
 
 
@@ -37,9 +39,11 @@ class Service:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
-    due: float = field(default=0.0)
+    due: float = 0.0
+    started: float = 0.0
 
     def start(self) -> None:
+        self.started = time.monotonic()
         with self.log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the services in order.
             self.process = subprocess.Popen(
@@ -105,7 +109,7 @@ def services(settings: Settings, home: Path) -> list[Service]:
     scripts = Path(sys.executable).parent
     dagster = [
         str(scripts / "dagster"), "dev", "-w", str(PROJECT / "workspace.yaml"),
-        "-h", settings.host, "-p", str(settings.dagster_port),
+        "-h", settings.dagster_host, "-p", str(settings.dagster_port),
     ]  # fmt: skip
     commands = {
         "ticker": [str(scripts / "desk"), "tick", "--resident"],
@@ -173,6 +177,8 @@ class Supervisor:
                 part.due = 0.0
                 part.start()
             elif not part.due and part.ended():
+                if time.monotonic() - part.started > _HEALTHY_SECONDS:
+                    part.restarts = 0
                 part.restarts += 1
                 if part.restarts > _MAX_RESTARTS:
                     self._say(f"{part.name} keeps ending; see {part.log}")

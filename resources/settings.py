@@ -48,7 +48,10 @@ class Settings(BaseSettings):
     tick_seconds: int = Field(60, gt=0, le=60, description="Seconds between ticks; the log keeps one row a minute")
     sensor_seconds: int = Field(5, ge=1, description="Seconds between looks at the inbox")
 
-    host: str = Field("127.0.0.1", description="Address both web servers listen on")
+    host: str = Field("127.0.0.1", description="Address the dashboard listens on")
+    dagster_host: str = Field("127.0.0.1", description="Address the Dagster UI listens on; it has no login of its own")
+    behind_proxy: bool = Field(False, description="Trust the X-Forwarded-* headers of the proxy in front")
+    public_origin: str = Field("", description="host[:port] under which browsers reach the dashboard through a proxy")
     dagster_port: int = Field(3000, ge=0, description="Port of the Dagster UI")
     dashboard_port: int = Field(5006, ge=0, description="Port of the dashboard")
     dagster_url: str = Field("", description="Address of the Dagster UI in links; empty means host and port above")
@@ -72,7 +75,7 @@ class Settings(BaseSettings):
     @property
     def dagster_address(self) -> str:
         """Where the Dagster UI is reached, without a trailing slash."""
-        return (self.dagster_url or f"http://{self.host}:{self.dagster_port}").rstrip("/")
+        return (self.dagster_url or f"http://{self.dagster_host}:{self.dagster_port}").rstrip("/")
 
 
 def load_settings() -> Settings:

@@ -101,8 +101,8 @@ class MemoryStore:
         check_prefix(prefix)
         with self._lock:
             found = [
-                Entry(key, len(data), modified)
-                for key, (data, _, modified) in self._objects.items()
+                Entry(key, len(data), modified, str(version))
+                for key, (data, version, modified) in self._objects.items()
                 if key.startswith(prefix) and key > after
             ]
         return iter(sorted(found, key=lambda entry: entry.key))

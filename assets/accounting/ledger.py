@@ -149,7 +149,7 @@ class Ledger:
         return any(event.event_id == posted.event_id for segment in self.segments() for posted in segment.events)
 
     def snapshot(self) -> None:
-        """Store the present book for cold readers; an older snapshot never overwrites a newer one here."""
+        """Store the present book for cold readers, which replay the segments after it."""
         document = self.book().to_document() | {"head_sha256": self._head}
         self._store.write(SNAPSHOT, dump_document(document))
 

@@ -7,7 +7,7 @@ daemons look. All of it can be repeated: cursors may be lost, processes killed.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
@@ -26,7 +26,7 @@ from assets.desk.artifacts import (
     forced_key,
 )
 from assets.desk.desk import Desk
-from assets.desk.signal import rebalance_id_of, trading_day_of_name
+from assets.desk.signal import SignalRejected, parse_signal, rebalance_id_of, trading_day_of_name
 from resources.documents import Document, dump_document, from_iso, sha256_hex, to_iso
 from resources.market import Mark
 from resources.store import Entry, NotFound
@@ -76,7 +76,7 @@ def freeze(desk: Desk, key: str, modified: datetime, data: bytes, generation: in
     if document is None:
         filename = key.rsplit("/", 1)[-1]
         rebalance_id = rebalance_id_of(filename, sha256)
-        trading_day = trading_day_of_name(filename)
+        trading_day = _trading_day(filename, data)
         t0 = desk.clock.now()
         marks = desk.market.marks(t0)
         filters = desk.market.exchange_info(t0)
@@ -100,6 +100,17 @@ def freeze(desk: Desk, key: str, modified: datetime, data: bytes, generation: in
     create_bytes_once(desk.store, audit_key(detection.rebalance_id, SIGNAL_COPY), data)
     create_once(desk.store, audit_key(detection.rebalance_id, DETECTION), lambda: document)
     return detection
+
+
+def _trading_day(filename: str, data: bytes) -> date | None:
+    """The day in the file's name, else the one its ``value_ts`` agrees on; None where neither says."""
+    named = trading_day_of_name(filename)
+    if named is not None:
+        return named
+    try:
+        return parse_signal(data, filename, duplicates="net", allow_flat=True).trading_day
+    except SignalRejected:
+        return None  # its run will say why
 
 
 def detection_of(desk: Desk, rebalance_id: str) -> Detection:
@@ -200,7 +211,7 @@ def look(desk: Desk, before: Mapping[str, Sighting]) -> Look:
             data = desk.store.read(entry.key).data
         except NotFound:
             continue
-        sighting = Sighting(len(data), to_iso(entry.modified), sha256_hex(data), replaces=_unfinished(seen))
+        sighting = Sighting(len(data), _stamp(entry), sha256_hex(data), replaces=_unfinished(seen))
         sightings[entry.key] = sighting
         if _is_complete(desk, seen, sighting):
             complete.append((entry, data))
@@ -212,7 +223,12 @@ def look(desk: Desk, before: Mapping[str, Sighting]) -> Look:
 
 
 def _unchanged(seen: Sighting, entry: Entry) -> bool:
-    return seen.size == entry.size and seen.modified == to_iso(entry.modified)
+    return seen.size == entry.size and seen.modified == _stamp(entry)
+
+
+def _stamp(entry: Entry) -> str:
+    """When an entry was written, and its version: S3 tells time by the second, too coarse for a quick correction."""
+    return f"{to_iso(entry.modified)} {entry.version}"
 
 
 def _unfinished(seen: Sighting | None) -> str:
@@ -238,7 +254,7 @@ def _settle(desk: Desk, sightings: Sightings, notices: list[str]) -> tuple[str, 
     waiting: dict[str, Detection] = {}
     forced = {entry.key for entry in desk.store.list(FORCED)}
     replaced = [seen.replaces for seen in sightings.values() if seen.rebalance_id and seen.replaces]
-    for rebalance_id in (*replaced, *_holder_of_lock(desk)):
+    for rebalance_id in (*replaced, *holder_of_lock(desk)):
         if outcome_of(desk, rebalance_id) is None:
             waiting[rebalance_id] = detection_of(desk, rebalance_id)
     for key, sighting in list(sightings.items()):
@@ -276,7 +292,12 @@ def _settle(desk: Desk, sightings: Sightings, notices: list[str]) -> tuple[str, 
     return tuple(d.rebalance_id for d in sorted(open_ones, key=lambda d: d.t0))
 
 
-def _holder_of_lock(desk: Desk) -> list[str]:
+def has_expired(desk: Desk, detection: Detection) -> bool:
+    """Whether a rebalance had its time: unfinished ones are then closed for what they filled."""
+    return desk.clock.now() - detection.t0 > timedelta(minutes=desk.settings.max_rebalance_minutes)
+
+
+def holder_of_lock(desk: Desk) -> list[str]:
     """The rebalance that holds the execution lock, if one does."""
     held = find(desk.store, EXECUTION)
     return [held["rebalance_id"]] if held is not None and held["state"] == "executing" else []
@@ -325,5 +346,5 @@ def _decline(
 def _executed(desk: Desk) -> list[Detection]:
     """What was executed last, and what is being executed."""
     executed = find(desk.store, LATEST_EXECUTED)
-    ids = [*([] if executed is None else [executed["rebalance_id"]]), *_holder_of_lock(desk)]
+    ids = [*([] if executed is None else [executed["rebalance_id"]]), *holder_of_lock(desk)]
     return [detection_of(desk, rebalance_id) for rebalance_id in ids]

@@ -41,6 +41,7 @@ from assets.desk.detection import (
     OutcomeStatus,
     claim,
     detection_of,
+    has_expired,
     order_id_prefix,
     outcome_of,
     record_outcome,
@@ -60,7 +61,7 @@ from assets.desk.tick import Ticker, last_valid_marks
 from assets.desk.value_log import LogRow, last_row_before
 from resources.documents import Document, dump_document, from_iso, load_document, sha256_hex, to_iso
 from resources.market import Book as OrderBook
-from resources.market import Depth, Liquidity
+from resources.market import Depth, Liquidity, Mark
 from resources.store import AlreadyExists, NotFound, VersionConflict
 from resources.venue import Execution, Order
 
@@ -150,7 +151,7 @@ def freeze_pre_execution(desk: Desk, rebalance_id: str, run_id: str | None = Non
             desk.store.read(filters_key(detection.filters_sha256)).data,
             book,
             _log_lines(desk),
-            _fallback_prices(desk, book),
+            _fallback_prices(desk, book, {}),
             signal_sha256=sha256_of(desk.store, audit_key(rebalance_id, SIGNAL)),
             rules={
                 "quote": desk.settings.reporting_currency,
@@ -402,6 +403,10 @@ def _execute_batch(
 ) -> Document:
     """Trade one batch now, from ``positions``. What is not sent is listed with its reason: no usable mark, the
     reduction it waits for did not fill, or the rebalance expired before its turn."""
+    # Books first: fetching them one by one takes seconds on a live market, and each is judged against ``at``.
+    asked = desk.clock.now()
+    symbols = sorted({order.symbol for order in planned(orders, batch)})
+    shown = {symbol: desk.market.liquidity(symbol, asked) for symbol in symbols}
     at = desk.clock.now()
     latest = max((from_iso(document["timestamp_utc"]) for document in earlier), default=detection.t0)
     if at <= detection.t0 or at < latest:
@@ -410,7 +415,7 @@ def _execute_batch(
         raise PositionsChanged("positions changed since they were sized on")
     marks = sift(desk.market.marks(at), at, timedelta(seconds=pre["rules"]["stale_mark_seconds"]))
     waiting_for = {entry["symbol"] for document in earlier for entry in unfilled(document)}
-    expired = _expired(desk, detection)
+    expired = has_expired(desk, detection)
     send: list[Order] = []
     not_sent: list[Document] = []
     for order in planned(orders, batch):
@@ -436,7 +441,7 @@ def _execute_batch(
                     step,
                 )
             )
-    shown = {symbol: desk.market.liquidity(symbol, at) for symbol in sorted({order.symbol for order in send})}
+    shown = {symbol: shown[symbol] for symbol in sorted({order.symbol for order in send})}
     executions = desk.venue.execute(send, shown.get, at)
     return {
         "rebalance_id": detection.rebalance_id,
@@ -582,9 +587,8 @@ def rebaseline(desk: Desk, rebalance_id: str, run_id: str | None = None) -> Docu
             same_day = before.trading_day is not None and before.trading_day == detection.trading_day
             same_content = before.csv_sha256 == detection.csv_sha256
             supersedes = previous.rebalance_id if same_day or same_content else None
-        fallback = _fallback_prices(desk, book) | {s: Decimal(p) for s, p in pre["prices_at_t0"].items()}
         return build_baseline(
-            book, marks, fallback, pre, fills, t1, supersedes=supersedes,
+            book, marks, _fallback_prices(desk, book, detection.marks), pre, fills, t1, supersedes=supersedes,
             inputs={FILLS: sha256_of(desk.store, audit_key(rebalance_id, FILLS))},
         )  # fmt: skip
 
@@ -699,7 +703,7 @@ def _open_detection(desk: Desk, rebalance_id: str) -> Detection:
     outcome = outcome_of(desk, rebalance_id)
     if outcome is not None and outcome["status"] not in ("executed", "partial"):
         raise RebalanceRefused(outcome)
-    if outcome is None and _expired(desk, detection) and not _began_trading(desk, rebalance_id):
+    if outcome is None and has_expired(desk, detection) and not _began_trading(desk, rebalance_id):
         raise _refused(desk, detection, "expired", EXPIRED)
     return detection
 
@@ -717,10 +721,6 @@ def _is_history(book: Book, rebalance_id: str) -> bool:
 
 def _began_trading(desk: Desk, rebalance_id: str) -> bool:
     return find(desk.store, audit_key(rebalance_id, batch_name(_BATCHES[0]))) is not None
-
-
-def _expired(desk: Desk, detection: Detection) -> bool:
-    return desk.clock.now() - detection.t0 > timedelta(minutes=desk.settings.max_rebalance_minutes)
 
 
 def _refused(desk: Desk, detection: Detection, status: OutcomeStatus, reason: str) -> RebalanceRefused:
@@ -771,7 +771,7 @@ def _end_abandoned(desk: Desk, holder: str) -> None:
     if outcome_of(desk, holder) is not None:
         return
     detection = detection_of(desk, holder)
-    if not _expired(desk, detection):
+    if not has_expired(desk, detection):
         raise ExecutionBusy(f"{holder} is executing; it is resumed by the sensor, or by hand from its Dagster run")
     if not _began_trading(desk, holder):
         record_outcome(desk, detection, "expired", EXPIRED)
@@ -811,8 +811,14 @@ def _log_lines(desk: Desk) -> list[bytes]:
     return data[: data.rfind(b"\n") + 1].splitlines()
 
 
-def _fallback_prices(desk: Desk, book: Book) -> dict[str, Decimal]:
-    """Last valid prices of held symbols, newest source first: the last tick, then the baseline."""
-    baseline = {} if book.baseline is None else dict(book.baseline.prices)
-    latest = {s: mark.price for s, mark in last_valid_marks(find(desk.store, LATEST_PRICES)).items()}
-    return baseline | latest
+def _fallback_prices(desk: Desk, book: Book, at_t0: Mapping[str, Mark]) -> dict[str, Decimal]:
+    """The newest price known of each symbol: from the last baseline, the last tick or, where given, the marks frozen
+    at t0."""
+    newest: dict[str, Mark] = {}
+    if book.baseline is not None:
+        newest = {s: Mark(s, price, book.baseline.time) for s, price in book.baseline.prices.items()}
+    for marks in (last_valid_marks(find(desk.store, LATEST_PRICES)), at_t0):
+        for symbol, mark in marks.items():
+            if mark.price > 0 and (symbol not in newest or mark.as_of >= newest[symbol].as_of):
+                newest[symbol] = mark
+    return {symbol: mark.price for symbol, mark in newest.items()}

@@ -16,11 +16,11 @@ from assets.accounting.events import Funding
 from assets.accounting.marks import sift
 from assets.accounting.pnl import MissingMark, Valuation, valuation
 from assets.accounting.precision import EXACT, posted
-from assets.desk.artifacts import LATEST_PRICES, PORTFOLIO_VALUE_LOG, find
+from assets.desk.artifacts import EXECUTION, LATEST_PRICES, PORTFOLIO_VALUE_LOG, find
 from assets.desk.desk import Desk
 from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line, next_seq
 from resources.documents import Document, dump_document, dump_line, from_iso, to_iso, to_isos
-from resources.market import FundingRate, Mark
+from resources.market import FundingRate, Mark, MarketError
 from resources.store import NotFound
 
 # Funding published late is still looked for this far back, inside what the book remembers.
@@ -151,13 +151,23 @@ class Ticker:
         return TickResult("clock_behind_log" if behind else "already_logged", now, None, state, refused, funding)
 
     def _post_funding(self, book: Book, now: datetime) -> int:
-        """Post every settlement published since the last look; ids make a repeated look harmless."""
+        """Post every settlement published since the last look; ids make a repeated look harmless.
+
+        A rebalance under way may still post fills dated before a settlement, so those wait until it is done. A market
+        that does not answer costs nothing but time: the next look goes back as far.
+        """
         since = self._funding_checked or now - _FUNDING_LOOKBACK
-        rates = self._desk.market.funding(book.recently_held(), since, now)
-        events = self._ledger.post(funding_events(book, rates))
+        try:
+            rates = self._desk.market.funding(book.recently_held(), since, now)
+        except MarketError:
+            return 0
+        due = funding_events(book, rates)
+        executing = find(self._desk.store, EXECUTION) if due else None
+        if executing is not None and executing["state"] == "executing":
+            return len(self._ledger.post(e for e in due if e.time < from_iso(executing["started_utc"])))
         # Settlements are published with a delay of seconds to minutes: look at the last hour again next time.
         self._funding_checked = now - timedelta(hours=1)
-        return len(events)
+        return len(self._ledger.post(due))
 
     def _claim_minute(self, wanted: MarksRow) -> MarksRow | None:
         """Store the marks row of this minute, or find the one already stored; None when the clock stepped back."""

@@ -61,11 +61,12 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object in a listing. ``modified`` is UTC; ``size`` is in bytes."""
+    """One object in a listing. ``modified`` is UTC; ``size`` is in bytes; ``version`` differs for other content."""
 
     key: str
     size: int
     modified: datetime
+    version: str
 
 
 class Store(Protocol):

@@ -219,7 +219,8 @@ class LocalStore:
                         facts = item.stat()
                     except FileNotFoundError:
                         continue
-                yield Entry(path, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC))
+                modified = datetime.fromtimestamp(facts.st_mtime, UTC)
+                yield Entry(path, facts.st_size, modified, f"{facts.st_ino}-{facts.st_mtime_ns}")
 
     def _drop_abandoned(self) -> None:
         """Remove what writers killed in the middle left aside."""

@@ -244,7 +244,7 @@ class S3Store:
             for found in page.get("Contents", ()):
                 key = found["Key"].removeprefix(self._prefix)
                 if is_key(key):
-                    yield Entry(key, found["Size"], found["LastModified"].astimezone(UTC))
+                    yield Entry(key, found["Size"], found["LastModified"].astimezone(UTC), found["ETag"])
 
     @contextmanager
     def _answering(self, action: str, key: str) -> Iterator[None]:

@@ -182,7 +182,6 @@ def test_desk_up_executes_a_signal_survives_a_kill_stops_whole_and_goes_on(up: U
     assert [run for run in runs if run[0] == "rebalance"] == [("rebalance", rebalance_id, "SUCCESS")]
     checks = up.checks()
     wanted = {"gross_identity", "orders_respect_filters", "fills_match_orders", "value_continuous_at_t1"}
-    wanted.add("log_identities")  # the ticker's
     assert wanted <= checks.keys()
     assert {name for name in wanted if checks[name] != "SUCCEEDED"} == set()
 
