@@ -273,6 +273,16 @@ def test_the_sample_is_labelled_and_dropped_once_a_day(desk: Desk, store: Path) 
     assert len(list(store.glob("inbox/*"))) == 1
 
 
+@pytest.mark.parametrize("name", ["mine_20991231-2355.csv", "mine.csv"])
+def test_a_sample_never_trades_over_a_signal_somebody_dropped(desk: Desk, store: Path, name: str) -> None:
+    (store / "inbox").mkdir(parents=True)
+    (store / "inbox" / name).write_text("ticker,target_notional,target_contracts\nBTC_USDT,1,1\n")
+    result = desk("drop", "--sample")
+    assert result.exit_code == 0
+    assert f"no sample dropped: {name}" in result.stdout
+    assert [file.name for file in store.glob("inbox/*")] == [name]
+
+
 # --- tick and status ---
 
 

@@ -1,6 +1,6 @@
 """The inbox sensor: one rebalance per content, whatever is lost, repeated or broken around it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.desk.detection import Sighting
-from assets.desk.rebalance import RebalanceRefused, parse_daily_csv, run_rebalance
+from assets.desk.rebalance import RebalanceRefused, freeze_pre_execution, parse_daily_csv, run_rebalance
 from pipelines.definitions import build
 from pipelines.sensors import inbox_sensor, next_attempt, read_cursor, write_cursor
 from resources.store import StoreUnavailable
@@ -269,6 +269,37 @@ def test_attempts_end_after_the_set_number_and_a_person_decides(daemon: Daemon) 
         assert len(daemon.launch()) == 1
         daemon.end(FAILURE)
     assert daemon.launch() == []
+
+
+def test_a_rebalance_waits_without_spending_attempts_while_another_holds_the_lock(daemon: Daemon) -> None:
+    """A correction that lands while its predecessor executes runs when that one has ended."""
+    drop(daemon)
+    (first,) = daemon.launch()
+    holder = first.split("@")[0]
+    parse_daily_csv(daemon.parts.desk(), holder)
+    freeze_pre_execution(daemon.parts.desk(), holder)
+    drop(daemon, SHORT, "correction_20261119-2355.csv")
+    for _ in range(4):
+        assert daemon.launch() == []
+    daemon.end(FAILURE)
+    (again,) = daemon.launch()
+    assert again.startswith(f"{holder}@")
+
+
+def test_a_holder_that_ran_out_of_attempts_and_time_gets_the_run_that_closes_it(daemon: Daemon) -> None:
+    drop(daemon)
+    (first,) = daemon.launch()
+    holder = first.split("@")[0]
+    for step in (parse_daily_csv, freeze_pre_execution):
+        step(daemon.parts.desk(), holder)
+    daemon.end(FAILURE)
+    for _ in range(daemon.parts.settings.max_attempts - 1):
+        assert len(daemon.launch()) == 1
+        daemon.end(FAILURE)
+    assert daemon.launch() == []
+    daemon.parts.clock.sleep(timedelta(minutes=61).total_seconds())
+    (closing,) = daemon.launch()
+    assert closing.startswith(f"{holder}@")
 
 
 def test_a_person_re_executing_by_hand_is_waited_for(daemon: Daemon) -> None:

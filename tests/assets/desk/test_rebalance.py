@@ -939,3 +939,49 @@ def test_a_fresh_clock_and_ticker_change_nothing_about_the_day() -> None:
     assert new is not None
     assert old["portfolio_value"] == new["portfolio_value"] == 1_010_000
     assert old["rebalance_id"] == new["rebalance_id"]
+
+
+def test_a_file_named_without_a_date_has_the_day_its_rows_say() -> None:
+    """An old signal is stale whatever it is called: its value_ts dates it where its name does not."""
+    header = "ticker,target_notional,target_contracts,value_ts\n"
+    parts = desk_with()
+    parts.drop("today.csv", f"{header}A_USDT,1,1,2026-07-09 23:55\n".encode())
+    (newer,) = parts.detect()
+    assert run_rebalance(parts.desk(), newer)["status"] == "executed"
+    held = parts.held()
+    next_day(parts)
+    parts.drop("old.csv", f"{header}B_USDT,1,-1,2026-06-01 23:55\n".encode())
+    assert parts.detect() == ()
+    assert sorted(parts.outcomes().values()) == ["executed", "stale"]
+    assert parts.held() == held
+
+
+def test_books_that_take_seconds_to_fetch_are_not_judged_from_before_they_were_made() -> None:
+    parts = desk_with()
+
+    class Slow(ScriptedMarket):
+        """Each book takes four seconds and carries the time it was made."""
+
+        def liquidity(self, symbol: str, at: datetime) -> Book | Depth | None:
+            parts.clock.sleep(4)
+            return super().liquidity(symbol, at + timedelta(seconds=4))
+
+    rebalance_id = pending_after(parts, {"A_USDT": ("1", 1), "B_USDT": ("1", -1)})
+    slow = Slow(parts.market.prices, parts.market.contracts)
+    assert run_rebalance(replace(parts.desk(), market=slow), rebalance_id)["status"] == "executed"
+
+
+def test_a_mark_refused_at_t1_gives_way_to_the_newest_valid_price_not_to_the_one_at_t0() -> None:
+    parts = desk_with()
+    rebalance_id = pending_after(parts, {"A_USDT": ("1", 1), "B_USDT": ("1", -1)})
+    for step in (parse_daily_csv, freeze_pre_execution, plan_sized_orders, execute_orders):
+        step(parts.desk(), rebalance_id)
+    parts.clock.sleep(600)
+    parts.market.prices["AUSDT"] *= 2
+    parts.tick()
+    newest = parts.market.prices["AUSDT"]
+    parts.market.prices["AUSDT"] = D("NaN")
+    parts.clock.sleep(30)
+    baseline = rebaseline(parts.desk(), rebalance_id)
+    assert baseline["stale"] == ["AUSDT"]
+    assert baseline["prices"]["AUSDT"] == newest

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from assets.accounting.events import Flow
 from assets.accounting.ledger import Ledger
 from assets.accounting.pnl import valuation
+from assets.desk.artifacts import EXECUTION
 from assets.desk.invariants import base_constant_between_baselines, log_identities, minutes_strictly_rise
 from assets.desk.tick import Ticker, last_log_line
 from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, parse_log_row
 from assets.desk.verify import verify
-from resources.documents import Document, dump_line, from_iso, load_document
-from resources.market import FundingRate
+from resources.documents import Document, dump_document, dump_line, from_iso, load_document, to_iso
+from resources.market import FundingRate, MarketError
 from tests.desk_parts import DAY, MINUTE, START, D, Parts, market_of
 from tests.faults.interrupted_store import InterruptedStore
 from tests.memory_store import MemoryStore
@@ -219,6 +220,31 @@ def test_funding_charges_what_was_held_strictly_before_the_settlement_once() -> 
     parts.ticker = None
     assert parts.minutes(1)[0].funding_posted == 0
     assert parts.desk().ledger().book().funding == 50
+
+
+def test_funding_waits_for_fills_a_rebalance_under_way_may_still_date_before_it() -> None:
+    parts = invested()
+    at = parts.clock.now() + timedelta(seconds=30)
+    parts.market.rates = [FundingRate("AUSDT", at, D("0.0001"), D(100))]
+    idle = parts.store.read(EXECUTION).data
+    lock = load_document(idle) | {"state": "executing", "started_utc": to_iso(parts.clock.now())}
+    parts.store.write(EXECUTION, dump_document(lock))
+    assert [result.funding_posted for result in parts.minutes(2)] == [0, 0]
+    parts.store.write(EXECUTION, idle)
+    assert [result.funding_posted for result in parts.minutes(2)] == [1, 0]
+
+
+def test_a_market_that_does_not_answer_for_funding_costs_no_minute() -> None:
+    parts = invested()
+    parts.market.rates = [FundingRate("AUSDT", parts.clock.now() + timedelta(seconds=30), D("0.0001"), D(100))]
+    answering, parts.market.funding = parts.market.funding, _silent  # type: ignore[method-assign]
+    assert [(result.status, result.funding_posted) for result in parts.minutes(2)] == [("logged", 0)] * 2
+    parts.market.funding = answering  # type: ignore[method-assign]
+    assert parts.minutes(1)[0].funding_posted == 1
+
+
+def _silent(*_: object) -> list[FundingRate]:
+    raise MarketError("fundingRate did not answer")
 
 
 def test_after_days_down_funding_uses_the_quantities_of_each_settlement() -> None:
