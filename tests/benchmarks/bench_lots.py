@@ -82,7 +82,7 @@ def _sized(quantities: list[Decimal], instrument: Instrument) -> list[Decimal]:
         SignalRow(line, "bench", f"{name}_USDT", quantity * price * 3, Decimal(1), 1, None)
         for line, (name, quantity) in enumerate(zip(names, quantities, strict=True), start=2)
     ]
-    sizing = size(rows, capital * 3, capital, marks, Instruments(listed, {}, {}, None, ""), {}, quote="USDT")
+    sizing = size(rows, capital * 3, capital, marks, Instruments(listed, {}, {}, {}, None, ""), {}, quote="USDT")
     targets = {row.symbol: row.target_quantity for row in sizing.rows}
     return [targets[symbol] for symbol in listed]
 
