@@ -87,7 +87,9 @@ def dagster_home() -> Path:
     """``DAGSTER_HOME``, by default ``.dagster`` beside this project, made ready with the project's dagster.yaml."""
     home = Path(os.environ.get("DAGSTER_HOME") or PROJECT / ".dagster").resolve()
     (home / "services").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    if not os.environ.get("DAGSTER_HOME") or not (home / "dagster.yaml").exists():
+        # A home that somebody else set up keeps its own settings.
+        shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
     _create_databases(home)
     return home
 
