@@ -1,0 +1,1 @@
+"""Data contracts of brief 1 and the features known at the decision time."""

@@ -1,0 +1,1 @@
+"""Particle filters and the risk-on gate (arXiv 2508.00696)."""

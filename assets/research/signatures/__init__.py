@@ -1,0 +1,1 @@
+"""Path signatures and the signature volatility model (arXiv 2507.23392)."""

@@ -1,0 +1,1 @@
+"""Optimal trading with price impact (arXiv 2507.17162) and the risk rails."""
