@@ -134,13 +134,13 @@ class Instruments(Mapping[str, Instrument]):
     ``skipped``: symbol -> why its filters cannot be used (see ``parse_exchange_info``). ``server_time``: the
     exchange's clock when it answered (UTC), None when it did not say. ``sha256``: of the answer's bytes.
     ``aliases``: base asset without multiplier prefix, joined to the quote asset, -> symbols (SHIBUSDT -> 1000SHIBUSDT).
-    ``spelled``: the usual spelling of every tradable contract's ticker (BTC_USDT) -> what it resolves to.
+    ``spelled``: quote asset -> the usual spelling of each tradable contract's ticker (BTC_USDT) -> what it resolves to.
     """
 
     by_symbol: Mapping[str, Instrument]
     skipped: Mapping[str, str]
     aliases: Mapping[str, tuple[str, ...]]
-    spelled: Mapping[str, "Resolution"]
+    spelled: Mapping[str, Mapping[str, "Resolution"]]
     server_time: datetime | None
     sha256: str
 
@@ -196,11 +196,11 @@ def parse_exchange_info(raw: bytes) -> Instruments:
         if instrument.multiplier > 1 and _is_named_after_its_assets(instrument):
             name = _MULTIPLIER.sub("", instrument.base_asset, count=1) + instrument.quote_asset
             aliases[name] = (*aliases.get(name, ()), instrument.symbol)
-    spelled = {
-        f"{instrument.base_asset}_{instrument.quote_asset}": Resolution(symbol, "")
-        for symbol, instrument in by_symbol.items()
-        if instrument.tradable and _is_named_after_its_assets(instrument) and plain_symbol(symbol) == symbol
-    }
+    spelled: dict[str, dict[str, Resolution]] = {}
+    for symbol, instrument in by_symbol.items():
+        if instrument.tradable and _is_named_after_its_assets(instrument) and plain_symbol(symbol) == symbol:
+            ticker = f"{instrument.base_asset}_{instrument.quote_asset}"
+            spelled.setdefault(instrument.quote_asset, {})[ticker] = Resolution(symbol, "")
     return Instruments(by_symbol, skipped, aliases, spelled, _server_time(document), sha256_hex(raw))
 
 
@@ -414,9 +414,6 @@ def resolve_ticker(ticker: str, instruments: Instruments, quote: str) -> Resolut
     ``ambiguous_alias`` (several multiplier contracts), ``no_filters`` (listed, but its filters cannot be used),
     ``not_perpetual`` (a delivery or spot contract), ``not_trading`` (its status is not TRADING).
     """
-    usual = instruments.spelled.get(ticker)
-    if usual is not None and ticker.endswith(f"_{quote}"):
-        return usual
     plain = plain_symbol(ticker)
     multiplier = 1
     instrument = instruments.by_symbol.get(plain)
@@ -451,7 +448,8 @@ def resolve_tickers(tickers: Iterable[str], instruments: Instruments, quote: str
     Two tickers may differ in letters and still mean one contract (SHIB_USDT and 1000SHIB_USDT); that shows only here.
     All of them get the reason ``duplicate_symbol``, since two targets for one position cannot both be met.
     """
-    resolutions = {ticker: resolve_ticker(ticker, instruments, quote) for ticker in tickers}
+    usual = instruments.spelled.get(quote, {})
+    resolutions = {ticker: usual.get(ticker) or resolve_ticker(ticker, instruments, quote) for ticker in tickers}
     if len({resolution.symbol for resolution in resolutions.values()}) == len(resolutions):
         return resolutions
     by_symbol: dict[str, list[str]] = {}

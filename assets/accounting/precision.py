@@ -29,12 +29,12 @@ ZERO = Decimal(0)
 
 def logged(amount: Decimal) -> Decimal:
     """An amount of money as persisted in logs and artifacts: 6 decimals, half-even."""
-    return amount.quantize(LOGGED, context=_ROUNDING)
+    return _ROUNDING.quantize(amount, LOGGED)
 
 
 def posted(amount: Decimal) -> Decimal:
     """A fee or funding payment as posted to the ledger: 8 decimals, half-even; the posted number is the truth."""
-    return amount.quantize(POSTED, context=_ROUNDING)
+    return _ROUNDING.quantize(amount, POSTED)
 
 
 def divided(numerator: Decimal, denominator: Decimal, digits: int = 12) -> Decimal:
@@ -44,6 +44,11 @@ def divided(numerator: Decimal, denominator: Decimal, digits: int = 12) -> Decim
     )
 
 
+def quotient(numerator: Decimal, denominator: Decimal) -> Decimal:
+    """A quotient still to be rounded by ``logged`` or ``posted``: 60 digits, so that its rounding is the only one."""
+    return _ROUNDING.divide(numerator, denominator)
+
+
 def logged_ratio(numerator: Decimal, denominator: Decimal) -> Decimal:
     """``logged(numerator / denominator)``, the quotient taken to 60 digits first."""
-    return _ROUNDING.divide(numerator, denominator).quantize(LOGGED, context=_ROUNDING)
+    return logged(quotient(numerator, denominator))

@@ -63,66 +63,45 @@ def plan_orders(
         for row in sorted(rows, key=attrgetter("symbol")):
             if not row.delta_quantity:
                 continue
-            instrument, price = instruments.by_symbol[row.symbol], prices[row.symbol]
             current, target = row.current_quantity, row.target_quantity
+            instrument = instruments.by_symbol[row.symbol]
             crosses = current * target < 0
-            if crosses or abs(target) < abs(current):
-                to = ZERO if crosses else target
-                _reduce(row, current, to, instrument, id_prefix, reductions, shortfalls)
-                current = to
-            if abs(target) > abs(current):
-                _open(row, current, target, instrument, price, id_prefix, increases, shortfalls)
+            if crosses or not target:
+                # Exempt from both minima, and from the grid too: a step that changed under an open position would
+                # leave dust for ever, which the paper venue therefore takes.
+                wanted = current.copy_abs()
+                parts = split_close(wanted, instrument)
+                _place(row, "reduce", wanted, wanted, parts, id_prefix, reductions, shortfalls, closes=True)
+            if crosses:
+                _change(row, "open", target.copy_abs(), instrument, prices, id_prefix, increases, shortfalls)
+            elif target:
+                growth = target.copy_abs() - current.copy_abs()
+                leg, orders = ("open", increases) if growth > 0 else ("reduce", reductions)
+                _change(row, leg, growth.copy_abs(), instrument, prices, id_prefix, orders, shortfalls)
     return OrderPlan(tuple(reductions), tuple(increases), tuple(shortfalls))
 
 
-def _reduce(
+def _change(
     row: SizedRow,
-    current: Decimal,
-    target: Decimal,
+    leg: Leg,
+    wanted: Decimal,
     instrument: Instrument,
+    prices: Mapping[str, Decimal],
     id_prefix: str,
     orders: list[PlannedOrder],
     shortfalls: list[Shortfall],
 ) -> None:
-    """Reduce-only orders: exempt from the notional minimum, not from the lot filter - except a full close, which the
-    paper venue takes off-grid too (a step that changed under an open position would leave dust for ever)."""
-    wanted = abs(current) - abs(target)
-    direction = -1 if current > 0 else 1
-    if not target:
-        parts = split_close(wanted, instrument)
-        orders += _children(row, parts, direction, id_prefix, leg="reduce", closes=True)
-        _report_rest(row.symbol, wanted, wanted, parts, direction, shortfalls)
-        return
+    """Order what of ``wanted`` > 0 lies on the grid; a reduction is exempt from the notional minimum."""
     quantity = _on_grid(wanted, instrument)
     if not quantity or quantity < instrument.min_qty:
-        shortfalls.append(Shortfall(row.symbol, wanted * direction, "below_min_qty"))
+        reason = "below_min_qty"
+    elif leg == "open" and quantity * prices[row.symbol] < instrument.min_notional:
+        reason = "below_min_notional"
+    else:
+        parts = split(quantity, instrument)
+        _place(row, leg, wanted, quantity, parts, id_prefix, orders, shortfalls, closes=False)
         return
-    parts = split(quantity, instrument)
-    orders += _children(row, parts, direction, id_prefix, leg="reduce", closes=False)
-    _report_rest(row.symbol, wanted, quantity, parts, direction, shortfalls)
-
-
-def _open(
-    row: SizedRow,
-    current: Decimal,
-    target: Decimal,
-    instrument: Instrument,
-    price: Decimal,
-    id_prefix: str,
-    orders: list[PlannedOrder],
-    shortfalls: list[Shortfall],
-) -> None:
-    wanted = abs(target) - abs(current)
-    quantity = _on_grid(wanted, instrument)
-    direction = 1 if target > 0 else -1
-    below_min_qty = not quantity or quantity < instrument.min_qty
-    if below_min_qty or quantity * price < instrument.min_notional:
-        reason = "below_min_qty" if below_min_qty else "below_min_notional"
-        shortfalls.append(Shortfall(row.symbol, wanted * direction, reason))
-        return
-    parts = split(quantity, instrument)
-    orders += _children(row, parts, direction, id_prefix, leg="open", closes=False)
-    _report_rest(row.symbol, wanted, quantity, parts, direction, shortfalls)
+    shortfalls.append(Shortfall(row.symbol, wanted.copy_sign(row.delta_quantity), reason))
 
 
 def _on_grid(quantity: Decimal, instrument: Instrument) -> Decimal:
@@ -131,32 +110,30 @@ def _on_grid(quantity: Decimal, instrument: Instrument) -> Decimal:
     return quantity_of(floor_lots(quantity, instrument), instrument)
 
 
-def _report_rest(
-    symbol: str,
+def _place(
+    row: SizedRow,
+    leg: Leg,
     wanted: Decimal,
     quantity: Decimal,
     parts: Sequence[Decimal],
-    direction: int,
+    id_prefix: str,
+    orders: list[PlannedOrder],
     shortfalls: list[Shortfall],
+    *,
+    closes: bool,
 ) -> None:
-    """Name what the grid (``wanted`` against ``quantity``) and the split (against ``parts``) leave unordered."""
+    """An order for each of ``parts``, all on the side of the row's delta; and the name of what the grid (``wanted``
+    against ``quantity``) and the split (against ``parts``) leave unordered."""
+    symbol, strategies, prefix = row.symbol, row.strategies, f"{id_prefix}-{row.symbol}-{leg}-"
+    side: Side = "BUY" if row.delta_quantity > 0 else "SELL"
+    for number, part in enumerate(parts, start=1):
+        orders.append(PlannedOrder(f"{prefix}{number}", symbol, side, part, leg == "reduce", closes, leg, strategies))
     rest = wanted - (parts[0] if len(parts) == 1 else sum(parts, ZERO))
     if rest:
         reason = "off_grid_position" if quantity != wanted else "below_min_qty"
         if len(parts) == MAX_CHILDREN:
             reason = "too_many_orders"
-        shortfalls.append(Shortfall(symbol, rest * direction, reason))
-
-
-def _children(
-    row: SizedRow, parts: Sequence[Decimal], direction: int, id_prefix: str, *, leg: Leg, closes: bool
-) -> list[PlannedOrder]:
-    side: Side = "BUY" if direction > 0 else "SELL"
-    prefix, reduce_only, strategies = f"{id_prefix}-{row.symbol}-{leg}-", leg == "reduce", row.strategies
-    return [
-        PlannedOrder(f"{prefix}{n}", row.symbol, side, part, reduce_only, closes, leg, strategies)
-        for n, part in enumerate(parts, start=1)
-    ]
+        shortfalls.append(Shortfall(symbol, rest.copy_sign(row.delta_quantity), reason))
 
 
 def split(quantity: Decimal, instrument: Instrument) -> list[Decimal]:

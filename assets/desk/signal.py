@@ -44,6 +44,7 @@ MAX_DIRECTION_UNKNOWN = Decimal("0.01")
 MAX_REF_PRICE_DEVIATION = Decimal("0.2")
 
 SHARE_DECIMALS = 12
+_WHOLE = Decimal(1)
 _STAMP = re.compile(r"(?<!\d)(20\d{6})(?:-\d{4})?(?!\d)", re.ASCII)
 
 
@@ -103,12 +104,12 @@ class SignalRow:
         -2/3. Where everything nets to 0 the shares follow the magnitudes.
         """
         if not self.netted:
-            return {self.strategy: Decimal(1)}
+            return {self.strategy: _WHOLE}
         names = sorted({row.strategy for row in self.netted})
         for weights in (
             {name: _total(_signed(row) for row in self.netted if row.strategy == name) for name in names},
             {name: _total(_magnitude(row) for row in self.netted if row.strategy == name) for name in names},
-            dict.fromkeys(names, Decimal(1)),
+            dict.fromkeys(names, _WHOLE),
         ):
             if total := _total(weights.values()):
                 break
@@ -117,7 +118,7 @@ class SignalRow:
         }
         shares = {name: Decimal(unit).scaleb(-SHARE_DECIMALS, EXACT) for name, unit in units.items()}
         largest = max(names, key=lambda name: (abs(shares[name]), name))
-        shares[largest] = EXACT.subtract(Decimal(1), _total(shares[name] for name in names if name != largest))
+        shares[largest] = EXACT.subtract(_WHOLE, _total(shares[name] for name in names if name != largest))
         return shares
 
 
@@ -469,13 +470,12 @@ def has_unit_mismatch(row: SignalRow, mark: Decimal, multiplier: int) -> bool:
     ``multiplier`` is the Resolution's: coins per contract unit in the ticker's terms. A row without a reference price
     cannot mismatch; a netted row does if any row behind it does. Such a row is untradable (reason ``unit_mismatch``).
     """
-    limit = EXACT.multiply(mark, MAX_REF_PRICE_DEVIATION)
-    for part in row.netted or (row,):
-        if part.ref_price is not None:
-            deviation = EXACT.subtract(EXACT.multiply(part.ref_price, multiplier), mark)
-            if deviation.copy_abs() > limit:
-                return True
-    return False
+    if row.netted:
+        return any(has_unit_mismatch(part, mark, multiplier) for part in row.netted)
+    if row.ref_price is None:
+        return False
+    reference = row.ref_price if multiplier == 1 else EXACT.multiply(row.ref_price, multiplier)
+    return EXACT.subtract(reference, mark).copy_abs() > EXACT.multiply(mark, MAX_REF_PRICE_DEVIATION)
 
 
 def report(signal: Signal) -> Document:

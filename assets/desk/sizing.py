@@ -21,15 +21,14 @@ from assets.accounting.instrument import (
     resolve_tickers,
 )
 from assets.accounting.marks import MarkSet
-from assets.accounting.precision import EXACT, ZERO, logged, logged_ratio
+from assets.accounting.precision import EXACT, ZERO, logged, logged_ratio, quotient
 from assets.desk.signal import SignalRow, has_unit_mismatch
 
 Status = Literal["kept", "dropped", "untradable", "flat", "not_in_csv"]
 
 
-# Contracts that may still be reduced although nothing new may be opened on them.
-_CLOSE_ONLY = ("not_trading",)
-_REDUCIBLE = ("", *_CLOSE_ONLY)
+# Resolutions that leave something to trade: a contract that is not trading may still be reduced.
+_REDUCIBLE = ("", "not_trading")
 
 
 class SizedRow(NamedTuple):
@@ -128,48 +127,37 @@ def _size_row(
     current: Mapping[str, Decimal],
 ) -> SizedRow:
     symbol = resolution.symbol or row.ticker
-    held = current.get(symbol, ZERO)
-    magnitude = abs(row.notional)
-    share = magnitude * pv_pre
-    target_notional = logged_ratio(share, gross_base) if gross_base else ZERO
-
-    status, reason, target, rounding = _target(row, resolution, magnitude, share, held, gross_base, marks, instruments)
+    held, side = current.get(symbol, ZERO), row.side
+    share = row.notional.copy_abs() * pv_pre
+    ideal = quotient(share, gross_base) if gross_base else ZERO
+    instrument = instruments.by_symbol.get(symbol) if resolution.symbol else None
+    mark = marks.accepted.get(symbol)
+    status: Status = "untradable"
+    target, rounding = held, ZERO
+    if instrument is None or resolution.reason not in _REDUCIBLE:
+        reason = resolution.reason
+    elif mark is None:
+        reason = marks.reason(symbol)
+    elif has_unit_mismatch(row, mark.price, resolution.multiplier):
+        reason = "unit_mismatch"
+    elif not side or not share:
+        status, reason, target = ("dropped", "direction_unknown", ZERO) if share else ("flat", "", ZERO)
+    else:
+        quantity = _floored(share, gross_base * mark.price, instrument)
+        notional = quantity * mark.price
+        if resolution.reason:
+            reason, target = resolution.reason, _no_new_exposure(held, quantity if side > 0 else -quantity)
+        elif quantity < instrument.min_qty or not quantity:
+            status, reason, target = "dropped", "below_min_qty", ZERO
+        elif notional < instrument.min_notional and held * side <= 0:
+            status, reason, target = "dropped", "below_min_notional", ZERO
+        else:
+            status, reason, target = "kept", "", quantity if side > 0 else -quantity
+            rounding = logged(ideal - notional)
     return SizedRow(
-        row.ticker, symbol, row.side, row.notional, status, reason, target_notional, target, held,
+        row.ticker, symbol, side, row.notional, status, reason, logged(ideal), target, held,
         target - held, rounding, row.strategies,
     )  # fmt: skip
-
-
-def _target(
-    row: SignalRow,
-    resolution: Resolution,
-    magnitude: Decimal,
-    share: Decimal,
-    held: Decimal,
-    gross_base: Decimal,
-    marks: MarkSet,
-    instruments: Instruments,
-) -> tuple[Status, str, Decimal, Decimal]:
-    """Status, reason, signed target quantity and rounding of one row; ``share`` = |notional| * pv_pre."""
-    instrument = instruments.by_symbol.get(resolution.symbol or "")
-    if instrument is None or resolution.reason not in _REDUCIBLE:
-        return "untradable", resolution.reason, held, ZERO
-    mark = marks.accepted.get(instrument.symbol)
-    if mark is None:
-        return "untradable", marks.reason(instrument.symbol), held, ZERO
-    price = mark.price
-    if (row.ref_price is not None or row.netted) and has_unit_mismatch(row, price, resolution.multiplier):
-        return "untradable", "unit_mismatch", held, ZERO
-    if row.side == 0 or not magnitude:
-        return ("dropped", "direction_unknown", ZERO, ZERO) if magnitude else ("flat", "", ZERO, ZERO)
-    quantity = _floored(share, gross_base * price, instrument)
-    target = quantity if row.side > 0 else -quantity
-    if resolution.reason in _CLOSE_ONLY:
-        return "untradable", resolution.reason, _no_new_exposure(held, target), ZERO
-    reason = _opening_refusal(quantity, price, instrument, opens=held * row.side <= 0)
-    if reason:
-        return "dropped", reason, ZERO, ZERO
-    return "kept", "", target, logged_ratio(share - quantity * price * gross_base, gross_base)
 
 
 def _floored(numerator: Decimal, denominator: Decimal, instrument: Instrument) -> Decimal:
@@ -178,15 +166,6 @@ def _floored(numerator: Decimal, denominator: Decimal, instrument: Instrument) -
     if instrument.grid_offset:
         return quantity_of(lots_of((numerator,), (denominator,), instrument), instrument)
     return numerator // (denominator * instrument.step) * instrument.step
-
-
-def _opening_refusal(quantity: Decimal, price: Decimal, instrument: Instrument, *, opens: bool) -> str:
-    """Why a target of ``quantity`` cannot be held: below the lot minimum, or too small a notional to open."""
-    if quantity < instrument.min_qty or not quantity:
-        return "below_min_qty"
-    if opens and quantity * price < instrument.min_notional:
-        return "below_min_notional"
-    return ""
 
 
 def _no_new_exposure(held: Decimal, target: Decimal) -> Decimal:
@@ -245,11 +224,11 @@ def _residual(rows: Sequence[SizedRow], gross_base: Decimal, pv_pre: Decimal, ma
     for row in rows:
         if row.status == "kept":
             kept = True
-            gross += abs(row.target_quantity) * (marks.price(row.symbol) or ZERO)
+            gross += row.target_quantity.copy_abs() * marks.accepted[row.symbol].price
         elif row.status == "dropped":
-            dropped += abs(row.notional)
+            dropped += row.notional.copy_abs()
         elif row.status == "untradable":
-            untradable += abs(row.notional)
+            untradable += row.notional.copy_abs()
     if not gross_base:
         # An accepted all-flat signal targets nothing: the whole capital stays in cash, counted as dropped.
         return Residual(ZERO, ZERO, logged(pv_pre), ZERO)

@@ -648,6 +648,15 @@ def test_a_recorded_answer_is_read_whole(name: str, usable: int, skipped: dict[s
 
 
 @pytest.mark.real_data
+def test_a_signal_resolves_every_recorded_contract_as_one_ticker_alone_does() -> None:
+    instruments = parse_exchange_info(recorded(FUTURES_2025))
+    tickers = [f"{i.base_asset}_{i.quote_asset}" for i in instruments.values() if i.multiplier == 1]
+    for quote in ("USDT", "USDC"):
+        resolutions = resolve_tickers(tickers, instruments, quote)
+        assert resolutions == {ticker: resolve_ticker(ticker, instruments, quote) for ticker in tickers}
+
+
+@pytest.mark.real_data
 def test_recorded_multiplier_contracts_are_found_by_their_coin() -> None:
     instruments = parse_exchange_info(recorded(FUTURES_2025))
     for ticker, symbol, multiplier in (
