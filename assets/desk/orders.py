@@ -63,8 +63,8 @@ def plan_orders(
         for row in sorted(rows, key=attrgetter("symbol")):
             if not row.delta_quantity:
                 continue
-            current, target = row.current_quantity, row.target_quantity
-            instrument = instruments.by_symbol[row.symbol]
+            symbol, current, target = row.symbol, row.current_quantity, row.target_quantity
+            instrument = instruments.by_symbol[symbol]
             crosses = current * target < 0
             if crosses or not target:
                 # Exempt from both minima, and from the grid too: a step that changed under an open position would
@@ -73,11 +73,12 @@ def plan_orders(
                 parts = split_close(wanted, instrument)
                 _place(row, "reduce", wanted, wanted, parts, id_prefix, reductions, shortfalls, closes=True)
             if crosses:
-                _change(row, "open", target.copy_abs(), instrument, prices, id_prefix, increases, shortfalls)
+                _change(row, "open", target.copy_abs(), instrument, prices[symbol], id_prefix, increases, shortfalls)
             elif target:
                 growth = target.copy_abs() - current.copy_abs()
-                leg, orders = ("open", increases) if growth > 0 else ("reduce", reductions)
-                _change(row, leg, growth.copy_abs(), instrument, prices, id_prefix, orders, shortfalls)
+                leg: Leg = "open" if growth > 0 else "reduce"
+                orders = increases if growth > 0 else reductions
+                _change(row, leg, growth.copy_abs(), instrument, prices[symbol], id_prefix, orders, shortfalls)
     return OrderPlan(tuple(reductions), tuple(increases), tuple(shortfalls))
 
 
@@ -86,7 +87,7 @@ def _change(
     leg: Leg,
     wanted: Decimal,
     instrument: Instrument,
-    prices: Mapping[str, Decimal],
+    price: Decimal,
     id_prefix: str,
     orders: list[PlannedOrder],
     shortfalls: list[Shortfall],
@@ -95,7 +96,7 @@ def _change(
     quantity = _on_grid(wanted, instrument)
     if not quantity or quantity < instrument.min_qty:
         reason = "below_min_qty"
-    elif leg == "open" and quantity * prices[row.symbol] < instrument.min_notional:
+    elif leg == "open" and quantity * price < instrument.min_notional:
         reason = "below_min_notional"
     else:
         parts = split(quantity, instrument)
@@ -124,10 +125,12 @@ def _place(
 ) -> None:
     """An order for each of ``parts``, all on the side of the row's delta; and the name of what the grid (``wanted``
     against ``quantity``) and the split (against ``parts``) leave unordered."""
-    symbol, strategies, prefix = row.symbol, row.strategies, f"{id_prefix}-{row.symbol}-{leg}-"
+    symbol, reduces = row.symbol, leg == "reduce"
     side: Side = "BUY" if row.delta_quantity > 0 else "SELL"
     for number, part in enumerate(parts, start=1):
-        orders.append(PlannedOrder(f"{prefix}{number}", symbol, side, part, leg == "reduce", closes, leg, strategies))
+        order_id = f"{id_prefix}-{symbol}-{leg}-{number}"
+        order = (order_id, symbol, side, part, reduces, closes, leg, row.strategies)
+        orders.append(tuple.__new__(PlannedOrder, order))  # twice as fast as the call
     rest = wanted - (parts[0] if len(parts) == 1 else sum(parts, ZERO))
     if rest:
         reason = "off_grid_position" if quantity != wanted else "below_min_qty"

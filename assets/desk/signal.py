@@ -41,7 +41,7 @@ KNOWN_COLUMNS = frozenset(
 # Rows whose direction is unknown are held back as dropped weight; above this share of S the file says too little.
 MAX_DIRECTION_UNKNOWN = Decimal("0.01")
 # A reference price this far from the mark is another unit (a 1000x contract, another currency), not a market move.
-MAX_REF_PRICE_DEVIATION = Decimal("0.2")
+_LEAST_OF_MARK, _MOST_OF_MARK = Decimal("0.8"), Decimal("1.2")
 
 SHARE_DECIMALS = 12
 _WHOLE = Decimal(1)
@@ -475,7 +475,9 @@ def has_unit_mismatch(row: SignalRow, mark: Decimal, multiplier: int) -> bool:
     if row.ref_price is None:
         return False
     reference = row.ref_price if multiplier == 1 else EXACT.multiply(row.ref_price, multiplier)
-    return EXACT.subtract(reference, mark).copy_abs() > EXACT.multiply(mark, MAX_REF_PRICE_DEVIATION)
+    if reference > mark:
+        return reference > EXACT.multiply(mark, _MOST_OF_MARK)
+    return reference < EXACT.multiply(mark, _LEAST_OF_MARK)
 
 
 def report(signal: Signal) -> Document:

@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from assets.accounting.instrument import (
-    Instrument,
     Instruments,
     Resolution,
     lots_of,
@@ -111,7 +110,8 @@ def size(
             sized = _spend_remainders(sized, gross_base, pv_pre, marks, instruments)
         named = {row.symbol for row in sized}
         sized += [_left_the_signal(s, q, marks, instruments) for s, q in current.items() if s not in named]
-        sized.sort(key=attrgetter("symbol", "ticker"))
+        sized.sort(key=attrgetter("ticker"))
+        sized.sort(key=attrgetter("symbol"))
         return Sizing(
             pv_pre, gross_base, tuple(sized), _residual(sized, gross_base, pv_pre, marks), _share(sized, gross_base)
         )
@@ -126,27 +126,33 @@ def _size_row(
     instruments: Instruments,
     current: Mapping[str, Decimal],
 ) -> SizedRow:
-    symbol = resolution.symbol or row.ticker
+    contract, refusal, multiplier = resolution
+    symbol = contract or row.ticker
     held, side = current.get(symbol, ZERO), row.side
     share = row.notional.copy_abs() * pv_pre
     ideal = quotient(share, gross_base) if gross_base else ZERO
-    instrument = instruments.by_symbol.get(symbol) if resolution.symbol else None
+    instrument = instruments.by_symbol.get(symbol) if contract else None
     mark = marks.accepted.get(symbol)
     status: Status = "untradable"
     target, rounding = held, ZERO
-    if instrument is None or resolution.reason not in _REDUCIBLE:
-        reason = resolution.reason
+    if instrument is None or refusal not in _REDUCIBLE:
+        reason = refusal
     elif mark is None:
         reason = marks.reason(symbol)
-    elif has_unit_mismatch(row, mark.price, resolution.multiplier):
+    elif has_unit_mismatch(row, mark.price, multiplier):
         reason = "unit_mismatch"
     elif not side or not share:
         status, reason, target = ("dropped", "direction_unknown", ZERO) if share else ("flat", "", ZERO)
     else:
-        quantity = _floored(share, gross_base * mark.price, instrument)
-        notional = quantity * mark.price
-        if resolution.reason:
-            reason, target = resolution.reason, _no_new_exposure(held, quantity if side > 0 else -quantity)
+        price, step = mark.price, instrument.step
+        if instrument.grid_offset:
+            quantity = quantity_of(lots_of((share,), (gross_base, price), instrument), instrument)
+        else:
+            # One exact floor: the products are exact, and "//" on positive Decimals floors the exact quotient.
+            quantity = share // (gross_base * price * step) * step
+        notional = quantity * price
+        if refusal:
+            reason, target = refusal, _no_new_exposure(held, quantity if side > 0 else -quantity)
         elif quantity < instrument.min_qty or not quantity:
             status, reason, target = "dropped", "below_min_qty", ZERO
         elif notional < instrument.min_notional and held * side <= 0:
@@ -154,18 +160,11 @@ def _size_row(
         else:
             status, reason, target = "kept", "", quantity if side > 0 else -quantity
             rounding = logged(ideal - notional)
-    return SizedRow(
+    fields = (
         row.ticker, symbol, side, row.notional, status, reason, logged(ideal), target, held,
         target - held, rounding, row.strategies,
     )  # fmt: skip
-
-
-def _floored(numerator: Decimal, denominator: Decimal, instrument: Instrument) -> Decimal:
-    """The quantity of the whole lots in ``numerator`` / ``denominator``, by one exact floor (both are exact products,
-    and "//" on positive Decimals is the floor of the exact quotient)."""
-    if instrument.grid_offset:
-        return quantity_of(lots_of((numerator,), (denominator,), instrument), instrument)
-    return numerator // (denominator * instrument.step) * instrument.step
+    return tuple.__new__(SizedRow, fields)  # twice as fast as the call
 
 
 def _no_new_exposure(held: Decimal, target: Decimal) -> Decimal:
