@@ -29,12 +29,13 @@ from assets.research.bad_input import Floats
 
 # Measured best of 8, 16, 32 for both the batch and the rolling kernel: fills the vector units, stays in the caches.
 LANES = (0.0,) * 16
-ALONE = (0.0,)
+_ALONE = (0.0,)
+_ANY = ()
 # Unrolling order 3 pays up to here; beyond it compiles slowly and runs no faster.
 _UNROLLED_CHANNELS = 3
 
 # What ``push_point`` answers.
-NOT_FINITE, INCOMPLETE, COMPLETE = range(3)
+NOT_FINITE, INCOMPLETE, COMPLETE, OVERFLOWN = range(4)
 
 _Lengths = tuple[float, ...]
 
@@ -294,15 +295,14 @@ def push_point(
     parts: Floats,
     whole: Floats,
     order: int,
-    letters: _Lengths,
-    lanes: _Lengths,
 ) -> int:
     """One more point of a path whose last window's signature is kept: the queue of two stacks.
 
     ``counts`` = (1 once a point was seen, pieces in the open block, 1 once a block was closed); ``increments``
     (pieces, d) of the open block; ``suffixes`` (pieces + 1, length) of the closed one; ``parts`` the prefix of the open
     block and two rows of scratch; ``whole`` receives the window's signature where the answer is COMPLETE. A point that
-    is NOT_FINITE changes nothing. These are the blocks, and so the numbers, of ``rolling``.
+    is NOT_FINITE changes nothing; one too far from the last makes those windows OVERFLOWN that it is in. These are the
+    blocks, and so the numbers, of ``rolling``.
     """
     pieces, channels = increments.shape
     for j in range(channels):
@@ -319,17 +319,20 @@ def push_point(
         before[j] = point[j]
     if at + 1 < pieces:
         counts[1] = at + 1
-        append_right(prefix, increments[at], scratch, channels, order, letters, lanes)
+        append_right(prefix, increments[at], scratch, channels, order, _ANY, _ALONE)
     else:
         counts[1], counts[2] = 0, 1
         prefix[:] = 0.0
         for offset in range(pieces - 1, -1, -1):
             append_left(
-                suffixes[offset + 1], increments[offset], suffixes[offset], scratch, channels, order, letters, lanes
+                suffixes[offset + 1], increments[offset], suffixes[offset], scratch, channels, order, _ANY, _ALONE
             )
     if counts[2] == 0:
         return INCOMPLETE
-    join(suffixes[counts[1]], prefix, whole, channels, order, letters, lanes)
+    join(suffixes[counts[1]], prefix, whole, channels, order, _ANY, _ALONE)
+    for c in range(len(whole)):
+        if not math.isfinite(whole[c]):
+            return OVERFLOWN
     return COMPLETE
 
 

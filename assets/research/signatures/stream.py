@@ -21,7 +21,6 @@ class SignatureStream:
         pieces = at_least(2, window_points, "window_points") - 1
         self._channels, self._order = at_least(1, channels, "channels"), at_least(1, order, "order")
         self._length = signature_length(channels, order)
-        self._letters = chen.letters_of(channels, order)
         self._before = np.zeros(channels)
         self._counts = np.zeros(3, dtype=np.int64)
         self._increments = np.zeros((pieces, channels))
@@ -34,7 +33,7 @@ class SignatureStream:
         """The window's signature (F,) with ``point`` (d,) as its last; None until there are enough points.
 
         Raises BadInput for a wrong shape or a number that is not finite, and then forgets the point: the next one
-        follows the last good one.
+        follows the last good one. Raises it too for windows with an increment so large that the signature overflows.
         """
         try:
             values = np.require(point, np.float64, ["C", "W"])
@@ -45,10 +44,12 @@ class SignatureStream:
         whole = np.empty(self._length)
         answer = chen.push_point(
             values, self._before, self._counts, self._increments, self._suffixes, self._parts, whole,
-            self._order, self._letters, chen.ALONE,
+            self._order,
         )  # fmt: skip
         if answer == chen.COMPLETE:
             return whole
         if answer == chen.NOT_FINITE:
             finite(values, "point")
+        if answer == chen.OVERFLOWN:
+            raise BadInput("increments this large overflow the signature", column="point")
         return None
