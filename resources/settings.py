@@ -6,10 +6,10 @@ A misspelt variable is an error, not a silent default.
 import os
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _PREFIX = "DESK_"
 
@@ -22,6 +22,12 @@ class Settings(BaseSettings):
     store: str = Field("./desk-data", description="Folder path or s3://bucket/prefix holding everything persistent")
     market: str = Field("simulated", description="simulated, replay:<folder> or binance")
     seed: int = Field(7, description="Seed of the simulated market's paths")
+    history: str = Field(
+        "", description="simulated, recorded:<folder> or binance; empty means the one that goes with market"
+    )
+    research_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("BTCUSDT", "ETHUSDT"), description="Symbols research decides on, separated by commas"
+    )
     test_data: Path = Field(Path("../shared/data"), description="Recorded market data for tests and benchmarks")
 
     initial_capital: Decimal = Field(Decimal(1_000_000), gt=0, description="C0, the capital at inception (brief 0)")
@@ -65,6 +71,29 @@ class Settings(BaseSettings):
         if value in ("simulated", "binance") or (value.startswith("replay:") and len(value) > len("replay:")):
             return value
         raise ValueError(f"{value!r} is none of simulated, replay:<folder>, binance")
+
+    @field_validator("history")
+    @classmethod
+    def _known_history(cls, value: str) -> str:
+        if value in ("", "simulated", "binance") or (value.startswith("recorded:") and len(value) > len("recorded:")):
+            return value
+        raise ValueError(f"{value!r} is none of simulated, recorded:<folder>, binance")
+
+    @field_validator("research_symbols", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return tuple(symbol.strip() for symbol in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("research_symbols")
+    @classmethod
+    def _distinct_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if (
+            not value
+            or len(set(value)) < len(value)
+            or not all(symbol and symbol == symbol.upper() for symbol in value)
+        ):
+            raise ValueError(f"{','.join(value)!r} is no list of different symbols such as BTCUSDT,ETHUSDT")
+        return value
 
     @model_validator(mode="after")
     def _auth_off_only_on_loopback(self) -> "Settings":
