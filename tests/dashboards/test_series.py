@@ -61,6 +61,14 @@ def test_rows_late_within_their_minute_are_no_gap() -> None:
 
 
 @settings(max_examples=60)
+@given(st.sets(st.integers(0, 20_000), max_size=40), st.integers(0, 59_999))
+def test_every_gap_of_a_long_series_is_found(missing: set[int], late: int) -> None:
+    minutes = np.setdiff1d(np.arange(20_000), list(missing))
+    time = minutes * MINUTE_MS + np.where(minutes % 3, 0, late)
+    assert gaps_after(time).tolist() == np.flatnonzero(np.diff(minutes) > 1).tolist()
+
+
+@settings(max_examples=60)
 @given(st.sets(st.integers(0, 2000), min_size=2, max_size=600), st.integers(5, 40))
 def test_every_gap_is_broken_however_much_is_decimated(minutes: set[int], buckets: int) -> None:
     rows = series(sorted(minutes))
