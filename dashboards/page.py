@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jinja2
 import panel as pn
 
 from dashboards.components.pills import market_source
@@ -22,6 +23,7 @@ from resources.settings import Settings
 THEME = Path(__file__).parent / "theme"
 
 _LOOK_MS = 1000
+_SHELL = jinja2.Template((THEME / "template.html").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Page(ABC):
     def template(self) -> pn.Template:
         """A session's page: the shell around ``body``."""
         context = self.context
-        shell = pn.Template((THEME / "template.html").read_text(encoding="utf-8"), design=pn.theme.Native)
+        shell = pn.Template(_SHELL, design=pn.theme.Native)
         shell.add_panel("body", self.body())
         shown: dict[str, Any] = {
             "page_title": self.title,

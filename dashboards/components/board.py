@@ -34,4 +34,4 @@ class Board(pn.custom.JSComponent):
 
     def _get_properties(self, doc: Document | None) -> dict[str, Any]:
         # Named as a bundle the script runs as it is; else the browser first translates it from TypeScript and JSX.
-        return {**super()._get_properties(doc), "bundle": self._version}  # type: ignore[no-untyped-call]
+        return {**super()._get_properties(doc), "bundle": self._version}
