@@ -201,10 +201,11 @@ def tick(resident: bool) -> None:
 @click.option("--force", is_flag=True, help="Execute although the file is dated before the last executed one.")
 def drop(file: Path | None, sample: bool, force: bool) -> None:
     """Put a signal CSV into the inbox, whole or not at all. The file is checked first and refused with reasons."""
-    from assets.desk.artifacts import INBOX, create_bytes_once, forced_key
+    from assets.desk.artifacts import INBOX, forced_key
     from assets.desk.desk import open_desk
     from assets.desk.signal import SignalRejected, parse_signal
     from resources.documents import sha256_hex
+    from resources.store.once import create_bytes_once
 
     if (file is None) != sample:
         raise click.UsageError("give a FILE, or --sample")
@@ -237,9 +238,10 @@ def drop(file: Path | None, sample: bool, force: bool) -> None:
 def _drop_sample(desk: Any, settings: Settings) -> None:
     """Drop the sample signal of yesterday's date, which is what a desk executes today, unless somebody else's signal
     of that day or later is in the inbox: a sample must never trade over a real one."""
-    from assets.desk.artifacts import INBOX, create_bytes_once
+    from assets.desk.artifacts import INBOX
     from assets.desk.signal import trading_day_of_name
     from resources.market.sample import sample_signal
+    from resources.store.once import create_bytes_once
 
     now = desk.clock.now()
     day = now.date() - timedelta(days=1)

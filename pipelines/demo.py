@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from assets.desk.artifacts import INBOX, PRE_EXECUTION, find
+from assets.desk.artifacts import INBOX, PRE_EXECUTION
 from assets.desk.desk import Desk, paper_venue
 from assets.desk.detection import detection_of, look
 from assets.desk.history import compact
@@ -32,6 +32,7 @@ from resources.market.sample import sample_signal
 from resources.market.simulated import SimulatedMarket
 from resources.settings import Settings
 from resources.store.local import LocalStore
+from resources.store.once import find
 
 MINUTES = 24 * 60
 # Any fixed day does; a fixed one makes the printed figures the same everywhere.

@@ -14,14 +14,7 @@ import dagster as dg
 from assets.accounting.instrument import parse_exchange_info
 from assets.accounting.pnl import logged_portfolio_value
 from assets.desk import metadata
-from assets.desk.artifacts import (
-    LATEST_EXECUTED,
-    LATEST_PRICES,
-    REBALANCES,
-    audit_key,
-    filters_key,
-    find,
-)
+from assets.desk.artifacts import LATEST_EXECUTED, LATEST_PRICES, REBALANCES, audit_key, filters_key
 from assets.desk.assets import (
     baseline,
     daily_csv,
@@ -58,6 +51,7 @@ from assets.desk.invariants import (
 )
 from assets.desk.rebalance import BASELINE, FILLS, PRE, SIZED_ORDERS
 from resources.documents import Document, from_iso, sha256_hex
+from resources.store.once import find
 
 # Beyond this without a row or a price file, the ticker is not running.
 _TICK_LIMIT = timedelta(minutes=3)

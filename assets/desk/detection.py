@@ -18,11 +18,8 @@ from assets.desk.artifacts import (
     LATEST_EXECUTED,
     LATEST_REFUSED,
     audit_key,
-    create_bytes_once,
-    create_once,
     detection_key,
     filters_key,
-    find,
     forced_key,
 )
 from assets.desk.desk import Desk
@@ -30,6 +27,7 @@ from assets.desk.signal import SignalRejected, parse_signal, rebalance_id_of, tr
 from resources.documents import Document, dump_document, from_iso, sha256_hex, to_iso
 from resources.market import Mark
 from resources.store import Entry, NotFound
+from resources.store.once import create_bytes_once, create_once, find
 
 SIGNAL_COPY = "signal.csv"
 DETECTION = "detection.json"

@@ -9,12 +9,13 @@ from typing import TextIO
 import simplejson
 
 from assets.accounting.events import to_document
-from assets.desk.artifacts import PORTFOLIO_VALUE_LOG, REBALANCES, find
+from assets.desk.artifacts import PORTFOLIO_VALUE_LOG, REBALANCES
 from assets.desk.desk import Desk
 from assets.desk.history import log_rows
 from assets.desk.rebalance import BASELINE, FILLS, SIZED_ORDERS
 from resources.documents import Document, from_iso
 from resources.store import NotFound
+from resources.store.once import find
 
 
 def _within(instant: str, first: date, last: date) -> bool:

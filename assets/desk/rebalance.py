@@ -28,10 +28,7 @@ from assets.desk.artifacts import (
     PORTFOLIO_VALUE_LOG,
     PRE_EXECUTION,
     audit_key,
-    create_once,
     filters_key,
-    find,
-    sha256_of,
 )
 from assets.desk.desk import Desk
 from assets.desk.detection import (
@@ -63,6 +60,7 @@ from resources.documents import Document, dump_document, from_iso, load_document
 from resources.market import Book as OrderBook
 from resources.market import Depth, Liquidity, Mark
 from resources.store import AlreadyExists, NotFound, VersionConflict
+from resources.store.once import create_once, find, sha256_of
 from resources.venue import Execution, Order
 
 SIGNAL = "signal.json"

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from assets.desk.artifacts import EXECUTION, LATEST_EXECUTED, LATEST_PRICES, find
+from assets.desk.artifacts import EXECUTION, LATEST_EXECUTED, LATEST_PRICES
 from assets.desk.desk import Desk
 from assets.desk.tick import last_log_line
 from assets.desk.value_log import LogRow, parse_log_row
 from resources.documents import Document, to_iso
+from resources.store.once import find
 
 # Three missed minutes: the ticker is not running.
 LIVE_WITHIN = timedelta(minutes=3)

@@ -16,12 +16,13 @@ from assets.accounting.events import Funding
 from assets.accounting.marks import sift
 from assets.accounting.pnl import MissingMark, Valuation, valuation
 from assets.accounting.precision import EXACT, posted
-from assets.desk.artifacts import EXECUTION, LATEST_PRICES, PORTFOLIO_VALUE_LOG, find
+from assets.desk.artifacts import EXECUTION, LATEST_PRICES, PORTFOLIO_VALUE_LOG
 from assets.desk.desk import Desk
 from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line, next_seq
 from resources.documents import Document, dump_document, dump_line, from_iso, to_iso, to_isos
 from resources.market import FundingRate, Mark, MarketError
 from resources.store import NotFound
+from resources.store.once import find
 
 # Funding published late is still looked for this far back, inside what the book remembers.
 _FUNDING_LOOKBACK = MEMORY - timedelta(days=1)

@@ -32,8 +32,6 @@ from assets.desk.artifacts import (
     audit_key,
     detection_key,
     filters_key,
-    find,
-    sha256_of,
 )
 from assets.desk.desk import Desk
 from assets.desk.detection import (
@@ -81,6 +79,7 @@ from assets.desk.signal import SignalRejected, from_report, parse_signal, report
 from assets.desk.value_log import LogRow, MarksRow, log_row, marks_key, minute_of, parse_log_row
 from resources.documents import Document, dump_document, dump_line, from_iso, load_document, sha256_hex, to_iso
 from resources.store import NotFound, Store, StoreError
+from resources.store.once import find, sha256_of
 from resources.venue import Order, PaperVenue
 
 _MADE_IN_ORDER = (
