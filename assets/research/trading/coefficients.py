@@ -23,14 +23,13 @@ here are the paper's: its kappa is the forecast's decay, which is ``signal_decay
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from assets.research.bad_input import BadInput
 
-# In the scaled problem every unknown is of order one, so one absolute tolerance serves all models.
-_CONVERGED = 1e-13
-_NEWTON_STEPS = 30
-# Below this homotopy step there is no solution to follow: the objective has no finite maximum beyond.
-_SMALLEST_STEP = 1e-4
+# Newton's steps on one increasing function; bisection alone would be through after as many.
+_STEPS = 100
+_CONVERGED = 1e-15
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,29 +125,43 @@ class Coefficients:
         )
 
 
+class VarianceSensitivity(NamedTuple):
+    """Derivatives of the coefficients by the variance sigma^2."""
+
+    qq: float
+    ql: float
+    ll: float
+    qx: float
+    xl: float
+    xx: float
+
+
 def solve(model: TradingModel) -> Coefficients:
-    """The coefficients by Newton's method, continued in (lambda, beta) from the closed form without impact.
+    """The coefficients with positive speed, for which V is the value function (transversality).
 
-    Aqq, Aql and All form a system of their own; in units in which K = 1 and the impact-free speed is 1 it depends on
-    three numbers. The forecast's coefficients follow linearly. Only the root whose closed loop grows slower than
-    e^{rho t / 2} is a value function (transversality); it is unique, and has speed > 0.
+    The first three equations reduce to one. With s = -cq / K the speed and c = -cl, the second and third give
 
-    Raises BadInput where there is none: impact so strong against risk (about lambda rho > gamma sigma^2) that moving
-    the price pays for itself.
+        lambda (rho + beta) / (K (rho + 2 beta)) c^2 + (rho + beta + s) c = beta,
+        1 + Aql = (rho + s c) / (rho + beta),
+
+    and the first becomes s^2 + rho s + lambda rho (rho + s c(s)) / (K (rho + beta)) = gamma sigma^2 / K. Its left side
+    increases with s, so there is one positive root or none; it lies below the speed without impact, where Newton's
+    method starts. Nothing needs to be continued in lambda and beta. The forecast's coefficients follow linearly.
+
+    Raises BadInput where there is none, lambda rho^2 / (rho + beta) >= gamma sigma^2: lasting impact so strong against
+    risk that pushing the price pays for the position.
     """
-    cost, base = model.trading_cost, _speed_without_impact(model)
-    impact, decay, discount = model.impact_per_trade / (cost * base), model.impact_decay / base, model.discount / base
-    root, reached, step = (1.0, 0.0, 0.0), 0.0, 1.0
-    while reached < 1:
-        ahead = min(reached + step, 1.0)
-        found = _newton(root, impact * ahead, decay * ahead, discount)
-        if found is not None:
-            root, reached = found, ahead
-        else:
-            step /= 4
-            if step < _SMALLEST_STEP:
-                raise BadInput("no finite optimum: moving the price pays for itself", column="impact_per_trade")
-    return _with_forecast(model, cost * base * root[0], root[1], root[2] / (cost * base))
+    cost, rho, lasting = model.trading_cost, model.discount, model.discount + model.impact_decay
+    if model.impact_per_trade * rho**2 / lasting >= model.risk_aversion * model.variance:
+        raise BadInput("pushing the price would pay for the position's risk", column="impact_per_trade")
+    speed = _speed(model)
+    against, _ = _against_impact(model, speed)
+    return _with_forecast(
+        model,
+        cost * speed + model.impact_per_trade * (rho + speed * against) / lasting,
+        (speed * against - model.impact_decay) / lasting,
+        against**2 / (cost * (lasting + model.impact_decay)),
+    )
 
 
 def without_impact(model: TradingModel) -> Coefficients:
@@ -177,17 +190,29 @@ def small_impact(model: TradingModel) -> Coefficients:
     )  # fmt: skip
 
 
-def system_jacobian(
-    on_position: float, on_impact: float, impact: float, decay: float, discount: float
-) -> tuple[tuple[float, float, float], ...]:
-    """Derivatives of the three equations of (Aqq, Aql, All) by these unknowns, for K = 1.
+def variance_sensitivity(coefficients: Coefficients) -> VarianceSensitivity:
+    """How the coefficients move with the variance, by differentiating the equations of ``solve``."""
+    model, speed = coefficients.model, coefficients.speed
+    cost, impact, lasting = model.trading_cost, model.impact_per_trade, model.discount + model.impact_decay
+    against, per_speed = _against_impact(model, speed)
+    faster = model.risk_aversion / (cost * _slope(model, speed, against, per_speed))
+    ql = (against + speed * per_speed) * faster / lasting
+    ll = 2 * against * per_speed * faster / (cost * (lasting + model.impact_decay))
+    of_position, of_impact = -cost * faster, -per_speed * faster
 
-    The equations read cq^2 + rho Aqq - gamma sigma^2, (rho + beta) Aql + beta - cq cl and (rho + 2 beta) All - cl^2.
-    """
-    return (
-        (discount - 2 * on_position, 2 * impact * on_position, 0.0),
-        (on_impact, discount + decay - impact * on_impact - on_position, -impact * on_position),
-        (0.0, -2 * on_impact, discount + 2 * decay - 2 * impact * on_impact),
+    position_decay = cost * (model.discount + model.signal_decay)
+    impact_decay = cost * (lasting + model.signal_decay)
+    on_position, on_impact, on_forecast = coefficients.on_position, coefficients.on_impact, coefficients.on_forecast
+    of_forecast = (on_forecast * (of_position / position_decay + impact * of_impact / impact_decay)) / (
+        1 - on_position / position_decay - impact * on_impact / impact_decay
+    )
+    return VarianceSensitivity(
+        cost * faster + impact * ql,
+        ql,
+        ll,
+        (of_position * on_forecast + on_position * of_forecast) / position_decay,
+        (of_impact * on_forecast + on_impact * of_forecast) / impact_decay,
+        2 * on_forecast * of_forecast / (cost * (model.discount + 2 * model.signal_decay)),
     )
 
 
@@ -197,48 +222,39 @@ def _speed_without_impact(model: TradingModel) -> float:
     return 2 * urgency / (math.sqrt(model.discount**2 + 4 * urgency) + model.discount)
 
 
-def _newton(
-    start: tuple[float, float, float], impact: float, decay: float, discount: float
-) -> tuple[float, float, float] | None:
-    """The scaled root near ``start``, or None: not reached, or not the one that keeps the objective finite."""
-    qq, ql, ll = start
-    for _ in range(_NEWTON_STEPS):
-        on_position, on_impact = impact - qq + impact * ql, ql + impact * ll
-        moved = _solved(
-            system_jacobian(on_position, on_impact, impact, decay, discount),
-            on_position**2 + discount * qq - (1 + discount),
-            (discount + decay) * ql + decay - on_position * on_impact,
-            (discount + 2 * decay) * ll - on_impact**2,
-        )
-        if moved is None:
-            return None
-        qq, ql, ll = qq - moved[0], ql - moved[1], ll - moved[2]
-        if max(abs(moved[0]), abs(moved[1]), abs(moved[2])) < _CONVERGED * (1 + abs(qq) + abs(ql) + abs(ll)):
-            stable = _is_transversal(impact - qq + impact * ql, ql + impact * ll, impact, decay, discount)
-            return (qq, ql, ll) if stable else None
-    return None
+def _speed(model: TradingModel) -> float:
+    """The root of the increasing function in ``solve``: Newton's steps, halving the bracket where one leaves it."""
+    urgency = model.risk_aversion * model.variance / model.trading_cost
+    weight = model.impact_per_trade * model.discount / (model.trading_cost * (model.discount + model.impact_decay))
+    speed = highest = _speed_without_impact(model)
+    lowest = 0.0
+    for _ in range(_STEPS):
+        against, per_speed = _against_impact(model, speed)
+        excess = speed**2 + model.discount * speed + weight * (model.discount + speed * against) - urgency
+        lowest, highest = (lowest, speed) if excess > 0 else (speed, highest)
+        ahead = speed - excess / _slope(model, speed, against, per_speed)
+        if not lowest <= ahead <= highest:
+            ahead = (lowest + highest) / 2
+        moved, speed = abs(ahead - speed), ahead
+        if moved <= _CONVERGED * speed:
+            break
+    return speed
 
 
-def _is_transversal(on_position: float, on_impact: float, impact: float, decay: float, discount: float) -> bool:
-    """Whether position and impact grow slower than e^{rho t / 2}: both eigenvalues of the closed loop, less rho / 2,
-    lie left of zero."""
-    first, last = on_position - discount / 2, impact * on_impact - decay - discount / 2
-    return on_position < 0 and first + last < 0 and first * last > impact * on_position * on_impact
+def _against_impact(model: TradingModel, speed: float) -> tuple[float, float]:
+    """c = -cl and dc/ds at ``speed``, from the quadratic in ``solve``; c >= 0: impact that will fade is sold."""
+    lasting = model.discount + model.impact_decay
+    bent = model.impact_per_trade * lasting / (model.trading_cost * (lasting + model.impact_decay))
+    linear = lasting + speed
+    spread = math.sqrt(linear**2 + 4 * bent * model.impact_decay)
+    against = 2 * model.impact_decay / (linear + spread)
+    return against, -against / spread
 
 
-def _solved(
-    matrix: tuple[tuple[float, float, float], ...], first: float, second: float, third: float
-) -> tuple[float, float, float] | None:
-    """The 3x3 system by Cramer's rule (three unknowns of order one; a library call would cost more than the rest)."""
-    (a, b, c), (d, e, f), (g, h, i) = matrix
-    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
-    if determinant == 0 or not math.isfinite(determinant):
-        return None
-    return (
-        (first * (e * i - f * h) - b * (second * i - f * third) + c * (second * h - e * third)) / determinant,
-        (a * (second * i - f * third) - first * (d * i - f * g) + c * (d * third - second * g)) / determinant,
-        (a * (e * third - second * h) - b * (d * third - second * g) + first * (d * h - e * g)) / determinant,
-    )
+def _slope(model: TradingModel, speed: float, against: float, per_speed: float) -> float:
+    """Derivative by the speed of the increasing function in ``solve``."""
+    weight = model.impact_per_trade * model.discount / (model.trading_cost * (model.discount + model.impact_decay))
+    return 2 * speed + model.discount + weight * (against + speed * per_speed)
 
 
 def _with_forecast(model: TradingModel, qq: float, ql: float, ll: float) -> Coefficients:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from assets.research.bad_input import BadInput, Floats, finite
-from assets.research.trading.coefficients import Coefficients, system_jacobian
+from assets.research.trading.coefficients import Coefficients, variance_sensitivity
 
 # Fewer daily variances than this say nothing about how fast variance returns.
 MIN_DAYS = 60
@@ -65,17 +65,6 @@ class SlowFactor:
             raise BadInput(f"must lie in [-1, 1], got {self.correlation}", column="correlation")
 
 
-class VarianceSensitivity(NamedTuple):
-    """Derivatives of the coefficients by the variance sigma^2, exact."""
-
-    qq: float
-    ql: float
-    ll: float
-    qx: float
-    xl: float
-    xx: float
-
-
 class SlowCorrection(NamedTuple):
     """Bq, Bl, Bx (order sqrt(delta) left out) and ``rate``, what is added to u*, in fractions of capital per day."""
 
@@ -105,32 +94,6 @@ def fast_correction(coefficients: Coefficients, factor: FastFactor, variance: fl
     return -fast_speed_up(coefficients, factor, variance) * position
 
 
-def variance_sensitivity(coefficients: Coefficients) -> VarianceSensitivity:
-    """How the coefficients move with the variance, by implicit differentiation of their equations."""
-    model = coefficients.model
-    cost, impact = model.trading_cost, model.impact_per_trade
-    on_position, on_impact, on_forecast = coefficients.on_position, coefficients.on_impact, coefficients.on_forecast
-    # Divided by K, the first equation has gamma sigma^2 / K on its right and no other equation has sigma^2.
-    jacobian = system_jacobian(on_position / cost, on_impact, impact / cost, model.impact_decay, model.discount)
-    scaled = np.linalg.solve(np.array(jacobian), np.array([model.risk_aversion / cost, 0.0, 0.0]))
-    qq, ql, ll = float(scaled[0]) * cost, float(scaled[1]), float(scaled[2]) / cost
-
-    of_position, of_impact = impact * ql - qq, ql + impact * ll
-    position_decay = cost * (model.discount + model.signal_decay)
-    impact_decay = cost * (model.discount + model.signal_decay + model.impact_decay)
-    of_forecast = (on_forecast * (of_position / position_decay + impact * of_impact / impact_decay)) / (
-        1 - on_position / position_decay - impact * on_impact / impact_decay
-    )
-    return VarianceSensitivity(
-        qq,
-        ql,
-        ll,
-        (of_position * on_forecast + on_position * of_forecast) / position_decay,
-        (of_impact * on_forecast + on_impact * of_forecast) / impact_decay,
-        2 * on_forecast * of_forecast / (cost * (model.discount + 2 * model.signal_decay)),
-    )
-
-
 def slow_correction(coefficients: Coefficients, factor: SlowFactor) -> SlowCorrection:
     """Bq, Bl, Bx and the term they add to u*; the two-by-two system reduces to Bq + lambda Bl alone."""
     model, slope = coefficients.model, variance_sensitivity(coefficients)
@@ -155,7 +118,8 @@ def estimate_fast_factor(daily_variances: Floats, coefficients: Coefficients) ->
     which noise in single days' variances leaves alone (the plain autocorrelation would take that noise for fast
     return). Where variance returns too slowly for the expansion, or not at all (a ratio of one and more), the timescale
     is cut so that the term takes at most half of the speed; where an autocovariance is not positive there is nothing
-    that lasts and the timescale is zero. Raises BadInput on fewer than 60 days or a negative variance.
+    that lasts and the timescale is zero. The result belongs to these ``coefficients``.
+    Raises BadInput on fewer than 60 days or a negative variance.
     """
     variances = _daily(daily_variances, "daily_variances")
     if (variances < 0).any():

@@ -73,7 +73,8 @@ class Execution:
 
     ``cap`` bounds the exposure on either side. ``half_step_ratio`` switches the half step on (HALF_STEP_RATIO is the
     brief's); None, the choice for validation, leaves it off, for the paper's own correction says the opposite: faster
-    towards a smaller aim.
+    towards a smaller aim. Raises BadInput on a cap that is not positive and on a fast factor that is not fast against
+    this trading.
     """
 
     coefficients: Coefficients
@@ -86,6 +87,9 @@ class Execution:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cap) and self.cap > 0):
             raise BadInput(f"must be positive, got {self.cap}", column="cap")
+        if self.fast is not None:
+            # A factor that is not fast against this trading is refused here, not on the day that shows it.
+            fast_speed_up(self.coefficients, self.fast, self.coefficients.model.variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +212,9 @@ def calibrate_model(daily_returns: Floats, scale: ForecastScale, preferences: Pr
     The long-run variance is that of ``daily_returns`` (n,) and K twice the unit trade cost (K / 2 is what trading 1.0
     in a day costs). Risk aversion follows from what the desk wants to hold: without impact the aim per forecast is
     1 / (K s (s + rho + kappa)) with s the speed, so s solves a quadratic, and gamma sigma^2 = K s (s + rho). Impact
-    moves the aim by a few per cent at the impacts of liquid perpetuals. ``full_return``, not the estimated scale, fixes
-    gamma: a bias that turned out to be worth half of the promise is held at half of the exposure.
+    then takes a few per cent off (4 % where trading the whole capital moves the price by 5 bp). ``full_return``, not
+    the estimated scale, fixes gamma: a bias that turned out to be worth half of the promise is held at half of the
+    exposure.
 
     Raises BadInput on fewer than 60 returns and on returns that never vary.
     """
