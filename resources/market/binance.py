@@ -6,6 +6,7 @@ time and the reader judges its age.
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -27,6 +28,9 @@ _LONGEST_WAIT = timedelta(seconds=5)
 _DEFAULT_BAN = timedelta(seconds=60)
 _EXCHANGE_INFO_LIFE = timedelta(minutes=5)
 _FUNDING_PAGE = 1000
+# The exchange allows 500 funding requests in five minutes; what a call leaves over the next one asks, a minute later.
+_FUNDING_REQUESTS = 90
+_FUNDING_JITTER = timedelta(minutes=1)
 _UNKNOWN_SYMBOL = -1121
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -34,6 +38,15 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 class _UnknownSymbolError(MarketError):
     """The exchange does not list the symbol asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """The settlements of one symbol with ``after`` < time <= ``until``, as the exchange stated them at ``until``."""
+
+    after: datetime
+    until: datetime
+    settlements: list[FundingRate]
 
 
 class BinanceMarket:
@@ -52,12 +65,18 @@ class BinanceMarket:
         self._clock = clock or SystemClock()
         self._banned_until: datetime | None = None
         self._exchange_info: tuple[datetime, bytes] | None = None
+        self._published: dict[str, _Published] = {}
+        # By symbol, from the marks: when it settles next, and when it should have settled last.
+        self._next_settlement: dict[str, datetime] = {}
+        self._last_settlement: dict[str, datetime] = {}
 
     def marks(self, at: datetime) -> Mapping[str, Mark]:  # noqa: ARG002  the exchange only knows the present
         """Every contract's mark price, delivery contracts too; rows without a price are left out."""
         endpoint = "/fapi/v1/premiumIndex"
         answer = _parsed(endpoint, self._get(endpoint))
         try:
+            for row in answer:
+                self._expect_settlement(row["symbol"], _instant(row["time"]), _instant(row["nextFundingTime"]))
             return {
                 row["symbol"]: Mark(row["symbol"], Decimal(row["markPrice"]), _instant(row["time"]))
                 for row in answer
@@ -98,11 +117,60 @@ class BinanceMarket:
             raise _unexpected(endpoint, error) from error
 
     def funding(self, symbols: Collection[str], after: datetime, until: datetime) -> list[FundingRate]:
-        """Published settlements page by page. Delivery contracts have none, whatever premiumIndex shows for them."""
+        """Published settlements page by page. Delivery contracts have none, whatever premiumIndex shows for them.
+
+        A symbol whose marks were read is asked for again only when it may have settled since. Raises MarketError when
+        more symbols are to be asked for than the exchange allows in a minute; the next call goes on from there.
+        """
+        wanted = sorted(set(symbols))
+        unasked = [symbol for symbol in wanted if self._is_unasked(symbol, after, until)]
+        late = [symbol for symbol in wanted if symbol not in unasked and self._is_late(symbol, after, until)]
+        for symbol in (*unasked, *late)[:_FUNDING_REQUESTS]:
+            self._published[symbol] = _Published(after, until, self._settlements(symbol, after, until))
+        if len(unasked) > _FUNDING_REQUESTS:
+            left = len(unasked) - _FUNDING_REQUESTS
+            raise MarketError(
+                f"binance: {_FUNDING_REQUESTS} funding requests made, {left} symbols left for the next look"
+            )
         settlements = [
-            settlement for symbol in sorted(set(symbols)) for settlement in self._settlements(symbol, after, until)
+            settlement
+            for symbol in wanted
+            for settlement in self._published[symbol].settlements
+            if after < settlement.time <= until
         ]
         return sorted(settlements, key=lambda settlement: (settlement.time, settlement.symbol))
+
+    def _expect_settlement(self, symbol: str, now: datetime, following: datetime) -> None:
+        """Take in when ``symbol`` settles next (1970 for a delivery contract, which never does)."""
+        before = self._next_settlement.get(symbol)
+        if before is None:
+            # Settlements fall on whole hours: the last one may have passed just before this process began.
+            self._last_settlement[symbol] = now.replace(minute=0, second=0, microsecond=0)
+        elif following > before:
+            self._last_settlement[symbol] = before
+        self._next_settlement[symbol] = following
+
+    def _last_due(self, symbol: str, until: datetime) -> datetime:
+        following = self._next_settlement[symbol]
+        return following if _UNIX_EPOCH < following <= until else self._last_settlement[symbol]
+
+    def _is_unasked(self, symbol: str, after: datetime, until: datetime) -> bool:
+        """Whether the exchange has not been asked about all of the time span, as far as settlements were due in it.
+
+        Without marks nothing is known of when a symbol settles, and the exchange is asked each time.
+        """
+        published = self._published.get(symbol)
+        if published is None or symbol not in self._next_settlement or published.after > after:
+            return True
+        return until < published.until or published.until < self._last_due(symbol, until)
+
+    def _is_late(self, symbol: str, after: datetime, until: datetime) -> bool:
+        """Whether the last settlement due was not published when asked for, and it is time to ask again: after ever
+        longer pauses (one minute, two, four ...)."""
+        published, due = self._published[symbol], self._last_due(symbol, until)
+        if due <= after or any(settlement.time > due - _FUNDING_JITTER for settlement in published.settlements):
+            return False
+        return until - published.until >= max(_FUNDING_JITTER, published.until - due)
 
     def _settlements(self, symbol: str, after: datetime, until: datetime) -> list[FundingRate]:
         endpoint = "/fapi/v1/fundingRate"

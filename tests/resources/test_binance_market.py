@@ -304,3 +304,75 @@ def test_recorded_filters_are_handed_over_as_sent(exchange: Exchange, market: Bi
     body = _recorded("binance_fapi_v1_exchangeInfo_2025-11-26.json.gz")
     exchange.answers(INFO, (200, body, {}))
     assert market.exchange_info(NOON) == body
+
+
+def _settled(symbol: str, at: datetime) -> dict[str, object]:
+    milliseconds = NOON_MS + round((at - NOON).total_seconds() * 1000)
+    return {"symbol": symbol, "fundingTime": milliseconds, "fundingRate": "0.0001", "markPrice": "10"}
+
+
+def _marked(symbols: list[str], at: datetime, settles: datetime) -> list[dict[str, object]]:
+    time, following = (NOON_MS + round((instant - NOON).total_seconds() * 1000) for instant in (at, settles))
+    return [{"symbol": s, "markPrice": "10", "nextFundingTime": following, "time": time} for s in symbols]
+
+
+def _ticks(
+    exchange: Exchange, market: BinanceMarket, symbols: list[str], first: datetime, minutes: int, published: datetime
+) -> tuple[list[int], list[FundingRate]]:
+    """Marks and funding of the last hour each minute; 8-hour settlements at 16:00 become known at ``published``.
+    Returns the requests of each minute, and what the last one gave."""
+    four = NOON.replace(hour=16)
+    asked, known = [], []
+    for minute in range(minutes):
+        now = first + timedelta(minutes=minute)
+        exchange.answers(PREMIUM, _marked(symbols, now, four if now < four else four + timedelta(hours=8)))
+        exchange.answers(FUNDING, [_settled(s, four) for s in symbols] if now >= published else [])
+        market.marks(now)
+        before = len(exchange.requests)
+        known = market.funding(symbols, now - timedelta(hours=1), now)
+        asked.append(len(exchange.requests) - before)
+    return asked, known
+
+
+def test_funding_is_asked_for_once_a_settlement(exchange: Exchange, market: BinanceMarket) -> None:
+    four = NOON.replace(hour=16)
+    asked, known = _ticks(exchange, market, ["A", "B"], four - timedelta(minutes=5), 30, published=four)
+    assert asked[0] == 2, "nothing is known yet"
+    assert asked[5] == 2, "16:00 has passed"
+    assert sum(asked[6:]) == 0
+    assert sum(asked[1:5]) <= 2
+    assert [(rate.symbol, rate.time) for rate in known] == [("A", four), ("B", four)]
+
+
+def test_funding_published_late_is_asked_for_with_growing_pauses(exchange: Exchange, market: BinanceMarket) -> None:
+    four = NOON.replace(hour=16)
+    asked, known = _ticks(
+        exchange, market, ["A"], four - timedelta(minutes=5), 59, published=four + timedelta(minutes=20)
+    )
+    assert known == [FundingRate("A", four, Decimal("0.0001"), Decimal(10))]
+    assert sum(asked) <= 10
+
+
+def test_a_settlement_missed_just_before_the_start_is_found(exchange: Exchange, market: BinanceMarket) -> None:
+    four = NOON.replace(hour=16)
+    asked, known = _ticks(
+        exchange, market, ["A"], four + timedelta(seconds=30), 30, published=four + timedelta(minutes=3)
+    )
+    assert [rate.time for rate in known] == [four]
+    assert sum(asked) <= 6
+
+
+def test_many_symbols_are_asked_for_within_the_exchanges_limit(exchange: Exchange, market: BinanceMarket) -> None:
+    """200 positions: a part a minute, an error until all are known, and no settlement is lost on the way."""
+    symbols = [f"S{number:03}" for number in range(200)]
+    exchange.answers(PREMIUM, _marked(symbols, NOON, NOON + timedelta(hours=4)))
+    exchange.answers(FUNDING, [_settled(symbol, NOON - timedelta(hours=4)) for symbol in symbols])
+    market.marks(NOON)
+    week = NOON - timedelta(days=7)
+    for minute in range(2):
+        with pytest.raises(MarketError, match="funding requests"):
+            market.funding(symbols, week, NOON + timedelta(minutes=minute))
+        assert len(exchange.requests) == 1 + 90 * (minute + 1)
+    known = market.funding(symbols, week, NOON + timedelta(minutes=2))
+    assert [rate.symbol for rate in known] == symbols
+    assert len(exchange.requests) <= 1 + 90 * 3
