@@ -10,7 +10,13 @@ import scipy.linalg
 
 from assets.research.bad_input import BadInput
 from assets.research.trading.coefficients import TradingModel, solve
-from assets.research.trading.corrections import FastFactor, SlowFactor, estimate_fast_factor, fast_correction
+from assets.research.trading.corrections import (
+    FastFactor,
+    SlowFactor,
+    estimate_fast_factor,
+    fast_correction,
+    slow_correction,
+)
 from assets.research.trading.exposure import (
     HALF_STEP_RATIO,
     Execution,
@@ -137,10 +143,11 @@ def test_high_variance_trades_faster_towards_a_smaller_aim():
 
 def test_the_slow_correction_shifts_the_aim_and_not_the_speed():
     plain = execution()
-    shifted = execution(slow=SlowFactor(1.0, 1e-4, -0.5, 1.0))
+    factor = SlowFactor(1.0, 1e-4, -0.5, 1.0)
+    shifted = execution(slow=factor)
     before, after = plan_step(plain, **STATE), plan_step(shifted, **STATE)
     assert after.speed == before.speed
-    assert after.slow_correction != 0
+    assert after.slow_correction == slow_correction(plain.coefficients, factor).rate != 0
     assert after.target - before.target == pytest.approx(after.slow_correction / after.speed)
 
 
