@@ -486,8 +486,9 @@ def _fitted(
     trees, losses = _loop(
         jax.tree.map(single, start), single(rows), whole(labels), single(importance),
         whole(order.reshape(config.steps, config.batch_rows)), single(rates), single(asymmetry), whole(robust_from),
+        single(config.recipe.weight_decay),
         loss=config.loss, weights_of_loss=(config.active_weight, config.passive_weight),
-        clip_norm=config.recipe.clip_norm, weight_decay=config.recipe.weight_decay, averaging=config.averaging,
+        clip_norm=config.recipe.clip_norm, averaging=config.averaging,
     )  # fmt: skip
     names = get_args(Candidate)
     return (
@@ -499,11 +500,11 @@ def _fitted(
     )
 
 
-@partial(jax.jit, static_argnames=("loss", "weights_of_loss", "clip_norm", "weight_decay", "averaging"))
+@partial(jax.jit, static_argnames=("loss", "weights_of_loss", "clip_norm", "averaging"))
 def _loop(
     start: Any, rows: jax.Array, labels: jax.Array, importance: jax.Array, batches: jax.Array, rates: jax.Array,
-    asymmetry: jax.Array, robust_from: jax.Array, *, loss: LossName, weights_of_loss: tuple[float, float],
-    clip_norm: float | None, weight_decay: float, averaging: AveragingConfig,
+    asymmetry: jax.Array, robust_from: jax.Array, weight_decay: jax.Array, *, loss: LossName,
+    weights_of_loss: tuple[float, float], clip_norm: float | None, averaging: AveragingConfig,
 ) -> tuple[Any, Any]:  # fmt: skip
     """The whole training: ``batches`` (steps, batch) are row numbers, ``rates`` (steps,). Weights and losses at every
     row of (last, EMA, BEMA)."""

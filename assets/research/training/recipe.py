@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import optax
 
@@ -106,7 +107,9 @@ def rate_grid(lowest: float, highest: float, count: int) -> tuple[ConstantRate, 
     return tuple(ConstantRate(float(rate)) for rate in np.geomspace(lowest, highest, count))
 
 
-def gradient_descent(rates: Any, clip_norm: float | None, weight_decay: float) -> optax.GradientTransformation:
+def gradient_descent(
+    rates: Any, clip_norm: float | None, weight_decay: float | jax.Array
+) -> optax.GradientTransformation:
     """Plain gradient descent at ``rates`` (steps,), an array that a compiled loop may get as an argument.
 
     The gradient is clipped before the decay ``weight_decay * weights`` is added, so the clipping does not weaken it.
