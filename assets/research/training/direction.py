@@ -73,7 +73,7 @@ class TrainingConfig:
     then, and throughout when less noise is estimated. The paper uses its loss from the start, which is the default.
 
     ``recipe`` is the brief's but for the weight decay, 0.2 for its 5e-4: on synthetic years of 30 % wrong labels that
-    was right more often on clean ones (77 % for 71 %) and left no slope on pure noise. The averages start half-way:
+    was right more often on clean ones (76 % for 71 %) and left no slope on pure noise. The averages start half-way:
     from random weights BEMA is of no use earlier, nor with the paper's power of 0.2.
     """
 
