@@ -5,6 +5,7 @@ segment in and tries the next number. Segment 0 states the initial capital. A sn
 replay; it is derived data and may be lost.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ from resources.store import AlreadyExists, NotFound, Store
 class Overtaken(LedgerError):
     """Events were not posted because the book they were made for has changed."""
 
+
+class DamagedSnapshot(LedgerError):
+    """The stored snapshot cannot be used. The ledger itself may be whole."""
+
+
+_log = logging.getLogger(__name__)
 
 SEGMENTS = "ledger/segments/"
 SNAPSHOT = "ledger/snapshot.json"
@@ -54,6 +61,24 @@ def read_segment(store: Store, seq: int) -> Segment:
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise LedgerError(f"{segment_key(seq)} is not a ledger segment: {error}") from error
+
+
+def read_snapshot(store: Store) -> tuple[Book, str] | None:
+    """The stored book and the sha256 of the segment it stood after; None where there is no snapshot.
+
+    Raises DamagedSnapshot when it cannot be read. One that can be read and contradicts the segments is no damage to be
+    passed over: the chain does not continue from it, and a person must look.
+    """
+    try:
+        document = load_document(store.read(SNAPSHOT).data)
+        book, head = Book.from_document(document), document["head_sha256"]
+        if not isinstance(book.seq, int) or not isinstance(head, str):
+            raise TypeError(f"seq {book.seq!r}, head_sha256 {head!r}")
+    except NotFound:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, AssertionError) as error:
+        raise DamagedSnapshot(f"{SNAPSHOT} cannot be read: {error!r}") from error
+    return book, head
 
 
 class Ledger:
@@ -162,8 +187,11 @@ class Ledger:
 
     def _from_snapshot(self) -> Book:
         try:
-            document = load_document(self._store.read(SNAPSHOT).data)
-        except NotFound:
+            snapshot = read_snapshot(self._store)
+        except DamagedSnapshot as damage:
+            _log.warning("%s; every segment is replayed instead", damage)
+            snapshot = None
+        if snapshot is None:
             return Book(self._initial_capital)
-        self._head = document["head_sha256"]
-        return Book.from_document(document)
+        book, self._head = snapshot
+        return book

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from assets.accounting.ledger import DamagedSnapshot, read_snapshot
 from assets.desk.artifacts import EXECUTION, LATEST_EXECUTED, LATEST_PRICES
 from assets.desk.desk import Desk
 from assets.desk.tick import last_log_line
 from assets.desk.value_log import LogRow, parse_log_row
 from resources.documents import Document, to_iso
+from resources.store import Store
 from resources.store.once import find
 
 # Three missed minutes: the ticker is not running.
@@ -23,6 +25,7 @@ class DeskStatus:
     executed: Document | None
     execution: Document | None
     prices: Document | None
+    snapshot_damage: str = ""
 
     @property
     def live(self) -> bool:
@@ -36,6 +39,7 @@ class DeskStatus:
             "latest_executed": self.executed,
             "execution": self.execution,
             "refused_marks": {} if self.prices is None else self.prices["refused"],
+            "snapshot_damage": self.snapshot_damage,
         }
 
     def lines(self) -> list[tuple[str, str]]:
@@ -58,6 +62,8 @@ class DeskStatus:
         lines.append(("last executed signal", executed))
         if self.execution is not None and self.execution["state"] == "executing":
             lines.append(("executing", f"{self.execution['rebalance_id']}, at {self.execution['step']}"))
+        if self.snapshot_damage:
+            lines.append(("ledger snapshot", f"{self.snapshot_damage}. Replayed from the segments; see `desk verify`"))
         return lines
 
 
@@ -70,4 +76,14 @@ def desk_status(desk: Desk) -> DeskStatus:
         executed=find(desk.store, LATEST_EXECUTED),
         execution=find(desk.store, EXECUTION),
         prices=find(desk.store, LATEST_PRICES),
+        snapshot_damage=_snapshot_damage(desk.store),
     )
+
+
+def _snapshot_damage(store: Store) -> str:
+    """Why the ledger's snapshot cannot be used, "" where it can or there is none."""
+    try:
+        read_snapshot(store)
+    except DamagedSnapshot as damage:
+        return str(damage)
+    return ""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assets.accounting.book import MEMORY, Book, LedgerError
 from assets.accounting.events import Event, Fill
-from assets.accounting.ledger import SNAPSHOT, Ledger, Overtaken, read_segment, segment_key
+from assets.accounting.ledger import SNAPSHOT, Ledger, Overtaken, read_segment, read_snapshot, segment_key
 from resources.documents import dump_document, load_document
 from resources.store import NotFound
 from resources.store.local import LocalStore
@@ -249,6 +249,36 @@ def test_a_snapshot_may_be_lost() -> None:
     before = Ledger(store, C0).book().to_document()
     store.delete(SNAPSHOT)
     assert Ledger(store, C0).book().to_document() == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda _: b"", id="empty"),
+        pytest.param(lambda data: data[: len(data) // 2], id="cut off"),
+        pytest.param(lambda _: b"[]", id="no object"),
+        pytest.param(lambda _: b"{}", id="nothing in it"),
+        pytest.param(lambda data: data.replace(b'"seq":3', b'"seq":"3"'), id="a text for a number"),
+        pytest.param(lambda data: data.replace(b'"cash":', b'"cash":"much","was":'), id="no amount"),
+    ],
+)
+def test_a_damaged_snapshot_is_passed_over_aloud(
+    damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = _three_segments()
+    Ledger(store, C0).snapshot()
+    before = Ledger(store, C0).book().to_document()
+    whole = store.read(SNAPSHOT).data
+    store.write(SNAPSHOT, damage(whole))
+    assert store.read(SNAPSHOT).data != whole
+    assert not caplog.records
+    ledger = Ledger(store, C0)
+    assert ledger.book().to_document() == before
+    assert SNAPSHOT in caplog.text
+    ledger.post([fill(4, "1", "10")])
+    ledger.snapshot()
+    assert store.read(SNAPSHOT).data != whole
+    assert read_snapshot(store) is not None
 
 
 def test_the_chain_continues_after_a_snapshot() -> None:
