@@ -350,7 +350,8 @@ def daily_funding(settlements: pd.DataFrame) -> pd.DataFrame:
     """(date_utc, funding): the sum of the settlements stamped within each UTC day, as a fraction of notional.
 
     Only days none of whose settlements is missing: the first is stamped 00:00, none lies further from the one before
-    than that one from its own, and the interval after the last one reaches midnight. Later days change nothing.
+    than that one from its own, and the interval after the last one reaches midnight. Later days change nothing. The
+    builder cannot tell whether the last day is over: cut the settlements at a midnight, or the result by ``known_at``.
     """
     times = _sound(settlements, FUNDING_SETTLEMENTS)
     rates = settlements["funding_rate"].to_numpy(dtype=np.float64)

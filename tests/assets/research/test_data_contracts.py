@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assets.research.bad_input import BadInput
@@ -276,6 +277,13 @@ def test_two_settlements_further_apart_than_the_two_before_are_a_gap() -> None:
     assert (finding.at, finding.until) == (gone - 4 * HOUR, gone + 4 * HOUR)
 
 
+def test_a_long_gap_does_not_become_the_usual_interval() -> None:
+    stamps = [MIDNIGHT + hour * HOUR for hour in (0, 4, 8, 20, 28, 36)]
+    findings = check_gaps(settled(stamps), FUNDING_SETTLEMENTS)
+    # After twelve hours of nothing eight are still too long; then eight is what there is.
+    assert [finding.at for finding in findings] == [MIDNIGHT + 8 * HOUR, MIDNIGHT + 20 * HOUR]
+
+
 def test_an_interval_that_gets_shorter_is_no_gap() -> None:
     stamps = [*every(8, 1), *every(4, 1, MIDNIGHT + DAY), *every(1, 1, MIDNIGHT + 2 * DAY)]
     assert check_gaps(settled(stamps), FUNDING_SETTLEMENTS) == []
@@ -402,6 +410,14 @@ def test_a_day_with_a_missing_settlement_has_no_funding(interval: int, place: st
     assert funding_24h(frame)["date_utc"].tolist() == [MIDNIGHT + DAY]
 
 
+def test_a_day_that_is_not_over_is_not_known_though_its_settlements_may_reach_midnight() -> None:
+    evening = MIDNIGHT + DAY + 20 * HOUR
+    days = funding_24h(known_at(settled(every(8)), evening))
+    assert days["date_utc"].tolist() == [MIDNIGHT + DAY]  # 16:00 and 8 h; but at 21:00 an hour may follow
+    assert rules(days, FUNDING_24H, evening) == ["future"]
+    assert len(known_at(days, evening)) == 0
+
+
 def test_a_stamp_milliseconds_after_midnight_is_of_the_new_day_as_its_rounded_copy() -> None:
     exact, late = every(8), [stamp + timedelta(milliseconds=3) for stamp in every(8)]
     pd.testing.assert_frame_equal(daily_funding(settled(exact)), daily_funding(settled(late)))
@@ -489,39 +505,45 @@ def test_carrying_forward_refuses_broken_tables_and_limits() -> None:
 
 # ------------------------------------------------------------------------------------- the leakage guard, property
 
-holes = st.sets(st.integers(0, 24 * 8 - 1), max_size=30)
-cuts = st.integers(-5, 24 * 9 * 60).map(lambda minutes: MIDNIGHT + timedelta(minutes=minutes))
+holes = st.sets(st.integers(0, 24 * 5 - 1), max_size=4)
+# Most cuts are the midnights decisions are made at, some lie anywhere.
+cuts = st.one_of(
+    st.integers(1, 6).map(lambda day: MIDNIGHT + day * DAY),
+    st.integers(-5, 24 * 6 * 60).map(lambda minutes: MIDNIGHT + timedelta(minutes=minutes)),
+)
+# Intervals of the exchange in runs, so that they change within days and most days are whole.
+schedules = st.lists(st.tuples(st.sampled_from([1, 2, 4, 8]), st.integers(1, 16)), min_size=4, max_size=12)
 
 
 def unchanged_by_the_future(
     build: Callable[[pd.DataFrame], pd.DataFrame], raw: pd.DataFrame, decision_time: datetime
 ) -> None:
-    """What was known at the decision is the same, computed from what was known or from everything."""
-    pd.testing.assert_frame_equal(build(known_at(raw, decision_time)), known_at(build(raw), decision_time))
+    """What was known at the decision is the same, computed from what was known or from everything.
+
+    At a midnight the builder alone sees to that; within a day it may take a day for whole that is not over.
+    """
+    then = build(known_at(raw, decision_time))
+    if pd.Timestamp(decision_time).floor("D") != decision_time:
+        then = known_at(then, decision_time)
+    pd.testing.assert_frame_equal(then, known_at(build(raw), decision_time))
 
 
 @given(holes, cuts, st.randoms(use_true_random=False))
 def test_later_bars_change_no_earlier_close(gone: set[int], cut: datetime, draw) -> None:  # type: ignore[no-untyped-def]
-    bars = pd.DataFrame({"timestamp_utc": hours(24 * 8), "close": [draw.uniform(1, 9) for _ in range(24 * 8)]})
+    bars = pd.DataFrame({"timestamp_utc": hours(24 * 5), "close": [draw.uniform(1, 9) for _ in range(24 * 5)]})
     bars = bars.assign(volume=1.0).drop(index=list(gone)).reset_index(drop=True)
     unchanged_by_the_future(daily_close, bars, cut)
 
 
-@given(
-    st.lists(st.sampled_from([1, 2, 4, 8]), min_size=60, max_size=60),
-    holes,
-    cuts,
-    st.integers(0, 900),
-    st.randoms(use_true_random=False),
-)
+@given(schedules, holes, cuts, st.integers(0, 900), st.randoms(use_true_random=False))
+# A day whose last interval is longer than the one that follows it on the next day.
+@example([(4, 1), (8, 2), (4, 8)], set(), MIDNIGHT + DAY, 0, Random(1))
 def test_later_settlements_change_no_earlier_funding(  # type: ignore[no-untyped-def]
-    intervals: list[int], gone: set[int], cut: datetime, late: int, draw
+    runs: list[tuple[int, int]], gone: set[int], cut: datetime, late: int, draw
 ) -> None:
-    stamps, hour = [], 0
-    for interval in intervals:
-        if hour not in gone:
-            stamps.append(MIDNIGHT + hour * HOUR + timedelta(milliseconds=late))
-        hour += interval
+    steps = [interval for interval, length in runs for _ in range(length)]
+    offsets = [0, *np.cumsum(steps).tolist()]
+    stamps = [MIDNIGHT + hour * HOUR + timedelta(milliseconds=late) for hour in offsets if hour not in gone]
     frame = settled(stamps).assign(funding_rate=[draw.uniform(-0.02, 0.02) for _ in stamps])
     unchanged_by_the_future(daily_funding_as_contract, frame, cut)
     unchanged_by_the_future(funding_24h, frame, cut)
@@ -552,7 +574,7 @@ def test_later_rows_change_nothing_that_was_carried_forward(gone: set[int], limi
 
 @given(holes.filter(bool))
 def test_exactly_the_missing_hours_are_named(gone: set[int]) -> None:
-    stamps = hours(24 * 8 + 2, start=MIDNIGHT - HOUR)  # a bar on either side that is always there
+    stamps = hours(24 * 5 + 2, start=MIDNIGHT - HOUR)  # a bar on either side that is always there
     frame = pd.DataFrame({"timestamp_utc": stamps, "close": 1.0, "volume": 1.0})
     frame = frame.drop(index=[hour + 1 for hour in gone]).reset_index(drop=True)
     named_hours: list[datetime] = []
