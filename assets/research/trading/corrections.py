@@ -111,6 +111,13 @@ def slow_correction(coefficients: Coefficients, factor: SlowFactor) -> SlowCorre
     )
 
 
+def longest_timescale(coefficients: Coefficients) -> float:
+    """The timescale (days, at a mean reversion of 1) beyond which the first-order term would take more than half of
+    the speed and the expansion say nothing."""
+    model = coefficients.model
+    return _LARGEST_SHARE * coefficients.speed * model.trading_cost / (model.risk_aversion * model.variance)
+
+
 def estimate_fast_factor(daily_variances: Floats, coefficients: Coefficients) -> FastFactor:
     """A fast factor from ``daily_variances`` (n,), realised variances of consecutive days; our own heuristic.
 
@@ -124,8 +131,7 @@ def estimate_fast_factor(daily_variances: Floats, coefficients: Coefficients) ->
     variances = _daily(daily_variances, "daily_variances")
     if (variances < 0).any():
         raise BadInput("a variance is negative", column="daily_variances", at=int(np.argmax(variances < 0)))
-    model = coefficients.model
-    longest = _LARGEST_SHARE * coefficients.speed * model.trading_cost / (model.risk_aversion * model.variance)
+    longest = longest_timescale(coefficients)
     around = variances - variances.mean()
     one_day, two_days = float(around[1:] @ around[:-1]), float(around[2:] @ around[:-2])
     if one_day <= 0 or two_days <= 0:

@@ -1,0 +1,129 @@
+"""Where research keeps its objects, and how values become stored bytes and come back.
+
+Everything lies under ``research/<source>/<symbol>/``, so that numbers of different sources never meet. Tables and
+models are stored under their content's sha256 or together with it, so that a decision can be made again from the store
+alone and a changed byte is found.
+"""
+
+import io
+from collections.abc import Hashable
+from datetime import date
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import pandas as pd
+import simplejson
+from pydantic import TypeAdapter
+
+from assets.research.bad_input import BadInput
+from resources.documents import Document, sha256_hex
+from resources.store import NotFound, Store
+from resources.store.once import create_bytes_once
+
+Value = TypeVar("Value")
+
+
+class TamperedObject(Exception):
+    """Stored bytes are not those that were stored: their sha256 differs from the one written down."""
+
+
+def root(source: str, symbol: str) -> str:
+    return f"research/{source.lower()}/{symbol}/"
+
+
+def source_key(source: str, symbol: str, day: date, table: str) -> str:
+    """What a source table was at 00:00 of ``day``: rows, findings, and the sha256 of the table."""
+    return f"{root(source, symbol)}sources/{day}/{table}.json"
+
+
+def table_key(source: str, symbol: str, sha256: str) -> str:
+    return f"{root(source, symbol)}tables/{sha256}.parquet"
+
+
+def step_key(source: str, symbol: str, day: date, step: str) -> str:
+    """One step of the decision of ``day``."""
+    return f"{decisions_prefix(source, symbol)}{day}/{step}.json"
+
+
+def decisions_prefix(source: str, symbol: str) -> str:
+    return f"{root(source, symbol)}decisions/"
+
+
+def model_key(source: str, symbol: str, fold: str, configuration: str, name: str) -> str:
+    return f"{root(source, symbol)}models/{fold}-{configuration}/{name}"
+
+
+def exit_rule_key(source: str, symbol: str, day: date, name: str) -> str:
+    return f"{root(source, symbol)}exit_rules/{day}/{name}"
+
+
+def latest_key(source: str, symbol: str) -> str:
+    """The newest decision with everything the screen shows of it; overwritten."""
+    return f"{root(source, symbol)}latest.json"
+
+
+def fold_key(source: str, symbol: str, configuration: str, fold: str, name: str) -> str:
+    return f"{root(source, symbol)}walk_forward/{configuration}/{fold}/{name}"
+
+
+def summary_key(source: str, symbol: str) -> str:
+    """The newest walk-forward as a whole: every fold's verdict and the performance across them; overwritten."""
+    return f"{root(source, symbol)}walk_forward/summary.json"
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def dump_value(value: Any) -> Any:
+    """A (nested) dataclass as what JSON can hold; floats keep every digit."""
+    return _adapter(cast(Hashable, type(value))).dump_python(value, mode="json")
+
+
+def load_value(kind: type[Value], document: Any) -> Value:
+    """The value that ``dump_value`` gave ``document``. Raises pydantic's ValidationError (a ValueError)."""
+    value: Value = _adapter(cast(Hashable, kind)).validate_python(document)
+    return value
+
+
+def read_document(store: Store, key: str) -> Document:
+    """A research document: unlike the desk's exact ones, its numbers are float64. Raises NotFound."""
+    value = simplejson.loads(store.read(key).data)
+    if not isinstance(value, dict):
+        raise ValueError(f"{key}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def find_document(store: Store, key: str) -> Document | None:
+    """``read_document``, or None where there is none."""
+    try:
+        return read_document(store, key)
+    except NotFound:
+        return None
+
+
+def store_table(store: Store, source: str, symbol: str, table: pd.DataFrame) -> str:
+    """Store ``table`` under its content's sha256, which is returned."""
+    content = io.BytesIO()
+    table.to_parquet(content, index=False)
+    sha256 = sha256_hex(content.getvalue())
+    create_bytes_once(store, table_key(source, symbol, sha256), content.getvalue())
+    return sha256
+
+
+def load_table(store: Store, source: str, symbol: str, sha256: str) -> pd.DataFrame:
+    """The table stored under ``sha256``. Raises TamperedObject when its bytes have changed."""
+    data = verified(store, table_key(source, symbol, sha256), sha256)
+    try:
+        return pd.read_parquet(io.BytesIO(data))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"no table ({error})", column=table_key(source, symbol, sha256)) from None
+
+
+def verified(store: Store, key: str, sha256: str) -> bytes:
+    """The object's bytes, if they are those with this sha256; else TamperedObject."""
+    data = store.read(key).data
+    if (found := sha256_hex(data)) != sha256:
+        raise TamperedObject(f"{key} has sha256 {found[:12]}…, {sha256[:12]}… was written")
+    return data

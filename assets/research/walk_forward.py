@@ -1,0 +1,286 @@
+"""Walk-forward validation: train on a year, leave a week out, decide a month as the live desk would, account for it.
+
+A fold is a pure function of its data and its configuration. Folds share nothing, so they may run one after another, in
+a pool of processes, or as partitions on as many machines as there are: the results are the same to the last bit on the
+same kind of machine.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from multiprocessing import get_context
+
+import numpy as np
+import pandas as pd
+
+from assets.research.bad_input import BadInput
+from assets.research.configuration import ResearchConfiguration
+from assets.research.data.contracts import DAY, daily_close, daily_funding
+from assets.research.data.features import feature_table, outcome_table
+from assets.research.decision import Decision, Known, decide, feature_row, first_book, mark
+from assets.research.models import Models, filter_returns, train_models
+from assets.research.stopping.exits import ExitConfig
+from assets.research.validation import Fold, Performance, Verdict, accept, folds_between, performance
+
+# One thread a process: folds are the parallelism, and threads below them would only contend for the same cores.
+_SINGLE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+
+# Sixty folds train sixty exit rules: by the regression, which takes the same decisions to within noise in a fraction
+# of the time, and with fewer paths behind the values that nobody looks at.
+VALIDATION_EXITS = ExitConfig(method="longstaff_schwartz", paths=1 << 13, continuation_paths=256, outer=8, inner=8)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Everything a symbol's folds look at, a row a decision day (index: UTC midnights).
+
+    ``log_close`` holds the close at 00:00 of each day, ``funding`` the sum settled within it.
+    """
+
+    symbol: str
+    features: pd.DataFrame
+    outcomes: pd.DataFrame
+    log_close: Mapping[date, float]
+    funding: Mapping[date, float]
+
+    def known(self, day: date) -> Known:
+        """What ``decide`` is given on ``day``. Nothing of a later day is in it."""
+        at = pd.Timestamp(day, tz="UTC")
+        closes = dict(self._last(self.log_close, day, inclusive=True))
+        funding = dict(self._last(self.funding, day, inclusive=False))
+        if at not in self.features.index:
+            return Known(day, {}, closes, funding, f"no features at 00:00 of {day}")
+        return Known(day, feature_row(dict(self.features.loc[[at]].iloc[0])), closes, funding)
+
+    @staticmethod
+    def _last(series: Mapping[date, float], day: date, *, inclusive: bool) -> Iterator[tuple[date, float]]:
+        """The entries of the month up to ``day``: as far back as a position can have been opened, and more."""
+        for back in range(0 if inclusive else 1, 32):
+            each = day - timedelta(days=back)
+            if each in series:
+                yield each, series[each]
+
+
+def panel_of(
+    symbol: str,
+    bars: pd.DataFrame,
+    funding: pd.DataFrame | None = None,
+    oi_24h: pd.DataFrame | None = None,
+    options_moves: pd.DataFrame | None = None,
+) -> Panel:
+    """The panel of one symbol from its tables (``feature_table`` says what they must be). Raises BadInput."""
+    closes = daily_close(bars)
+    paid = {} if funding is None else _by_day(daily_funding(funding), "funding")
+    # The close of a day is the price at 00:00 of the next.
+    log_close = {day + timedelta(days=1): float(np.log(close)) for day, close in _by_day(closes, "close").items()}
+    return Panel(
+        symbol,
+        feature_table(bars, funding, oi_24h, options_moves),
+        outcome_table(bars, funding),
+        log_close,
+        paid,
+    )
+
+
+def _by_day(frame: pd.DataFrame, column: str) -> dict[date, float]:
+    return dict(zip(pd.DatetimeIndex(frame["date_utc"]).date, frame[column].astype(float), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class TestDay:
+    """A decision of the test window and what it earned until the next 00:00, after costs; shares of capital."""
+
+    day: date
+    probability: float | None
+    gate: str
+    bias: float | None
+    target: float
+    exposure: float
+    trade: float
+    cost: float
+    funding: float | None
+    net_return: float
+    asset_return: float
+    risk: str
+    exit: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoldResult:
+    """A fold judged. ``buy_and_hold`` is the same days with the whole capital in the asset, at the same costs."""
+
+    symbol: str
+    fold: Fold
+    configuration: str
+    days: tuple[TestDay, ...]
+    performance: Performance
+    buy_and_hold: Performance
+    verdicts: tuple[Verdict, ...]
+    accepted: bool
+    training_verdict: str
+    averaging: str
+
+
+def plan(panel: Panel, configuration: ResearchConfiguration) -> list[Fold]:
+    """The folds the panel holds whole: training, purge, test and the outcome of the last test day."""
+    decided = panel.features.index.intersection(panel.outcomes.index)
+    if not len(decided):
+        raise BadInput("no decision day has both features and an outcome", column="date_utc")
+    return folds_between(decided[0].date(), decided[-1].date(), configuration.scheme)
+
+
+def run_fold(panel: Panel, fold: Fold, configuration: ResearchConfiguration) -> FoldResult:
+    """Train on the fold's year, decide its month day by day from flat, close at its end, and judge it.
+
+    Raises BadInput where a training or test day is missing: a fold with holes is no fold.
+    """
+    models = train_models(panel.features, panel.outcomes, fold, configuration, VALIDATION_EXITS)
+    return judge(panel, models, decisions_of(panel, models, configuration), configuration)
+
+
+def decisions_of(panel: Panel, models: Models, configuration: ResearchConfiguration) -> list[Decision]:
+    """The decisions of the fold's test days in order; the book starts flat."""
+    fold = models.fold
+    days = [fold.test_start + timedelta(days=n) for n in range((fold.test_end - fold.test_start).days)]
+    path = models.filter(filter_returns(panel.features, fold, days[-1], configuration), configuration)
+    # The filter ran through its burn-in first; its last days are the test's.
+    probabilities, ess = path.probability[-len(days) :], path.ess[-len(days) :]
+    book, decisions = first_book(days[0]), list[Decision]()
+    lasting = configuration.preferences.impact_per_trade
+    for day, probability, size in zip(days, probabilities, ess, strict=True):
+        decision = decide(panel.known(day), book, models, float(probability), float(size), lasting, configuration)
+        decisions.append(decision)
+        book = decision.settlement.book
+    return decisions
+
+
+def judge(
+    panel: Panel, models: Models, decisions: Sequence[Decision], configuration: ResearchConfiguration
+) -> FoldResult:
+    """What the decisions earned, day by day, and the verdicts on it."""
+    rate = (configuration.fee_bp + configuration.slippage_bp) * 1e-4
+    rows = []
+    for decision in decisions:
+        book, settlement = decision.settlement.book, decision.settlement
+        marked = mark(book, _close_of(panel, decision.day))
+        if marked.day_return is None or marked.asset_return is None:
+            raise BadInput("no close a day later", column="close", at=_midnight(decision.day))
+        closing = abs(book.exposure) * rate if decision is decisions[-1] else 0.0
+        cost = settlement.cost + closing
+        rows.append(
+            TestDay(
+                decision.day,
+                decision.gate.day.probability,
+                decision.gate.day.state,
+                decision.bias.value,
+                decision.sizing.target,
+                book.exposure,
+                settlement.trade,
+                cost,
+                marked.funding_paid,
+                (1 - cost) * (1 + marked.day_return) - 1,
+                marked.asset_return,
+                decision.risk.state,
+                decision.exit.decision,
+            )
+        )
+    result = _performance(rows)
+    verdicts = accept(result)
+    report = models.direction.report
+    return FoldResult(
+        panel.symbol,
+        models.fold,
+        configuration.fingerprint,
+        tuple(rows),
+        result,
+        _buy_and_hold(panel, rows, rate),
+        verdicts,
+        all(verdict.passed for verdict in verdicts),
+        report.verdict,
+        report.chosen,
+    )
+
+
+def _close_of(panel: Panel, day: date) -> Known:
+    """The next 00:00, at which the day's holding is marked; features play no part in that."""
+    after = day + timedelta(days=1)
+    closes = {each: panel.log_close[each] for each in (day, after) if each in panel.log_close}
+    funding = {day: panel.funding[day]} if day in panel.funding else {}
+    return Known(after, {}, closes, funding)
+
+
+def _performance(rows: Sequence[TestDay]) -> Performance:
+    return performance(
+        [row.net_return for row in rows],
+        [row.exposure for row in rows],
+        [row.gate == "RISK-ON" for row in rows],
+        [row.cost + (row.funding or 0.0) for row in rows],
+        [row.trade for row in rows],
+    )
+
+
+def _buy_and_hold(panel: Panel, rows: Sequence[TestDay], rate: float) -> Performance:
+    count = len(rows)
+    paid = [panel.funding.get(row.day, 0.0) for row in rows]
+    costs = [rate * ((n == 0) + (n == count - 1)) for n in range(count)]
+    return performance(
+        [(1 - cost) * (1 + row.asset_return - fee) - 1 for row, fee, cost in zip(rows, paid, costs, strict=True)],
+        [1.0] * count,
+        [True] * count,
+        [cost + fee for cost, fee in zip(costs, paid, strict=True)],
+        [1.0, *([0.0] * (count - 1))],
+    )
+
+
+def _midnight(day: date) -> pd.Timestamp:
+    return pd.Timestamp(day, tz="UTC") + DAY
+
+
+_worker: tuple[Panel, ResearchConfiguration]
+
+
+def run_folds(
+    panel: Panel, folds: Sequence[Fold], configuration: ResearchConfiguration, workers: int
+) -> Iterator[FoldResult]:
+    """The folds' results in their order, from ``workers`` processes; one worker is a process of its own too, so that
+    any number of workers computes under the same conditions. A fold that raises ends the run with its error."""
+    with (
+        _single_threaded(),
+        ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_start, initargs=(panel, configuration)
+        ) as pool,
+    ):
+        yield from pool.map(_run, folds)
+
+
+def _start(panel: Panel, configuration: ResearchConfiguration) -> None:
+    global _worker  # the panel travels to a worker once, not with every fold
+    _worker = (panel, configuration)
+
+
+def _run(fold: Fold) -> FoldResult:
+    panel, configuration = _worker
+    return run_fold(panel, fold, configuration)
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Processes started within have one thread each: their libraries read this once, when they are loaded."""
+    before = {name: os.environ.get(name) for name in _SINGLE_THREAD}
+    os.environ.update(_SINGLE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
