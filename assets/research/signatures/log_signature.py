@@ -39,5 +39,5 @@ def lyndon_words(channels: int, order: int) -> list[Word]:
 def _on_lyndon_words(signatures: Floats, channels: int, order: int) -> Floats:
     columns = {word: column for column, word in enumerate(words(channels, order))}
     places = np.array([columns[word] for word in lyndon_words(channels, order)])
-    logarithms: Floats = chen.logarithms(signatures, channels, order, places, chen.LANES)
+    logarithms: Floats = chen.logarithms(signatures, channels, order, places, len(chen.LANES))
     return logarithms

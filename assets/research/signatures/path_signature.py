@@ -36,8 +36,9 @@ def signature(paths: Any, order: int) -> Floats:
         raise BadInput(f"{points} points are no path: two are the least", column="paths")
     if channels < 1:
         raise BadInput("no channel", column="paths")
+    lanes = chen.LANES if len(batch) > 1 else chen.ALONE
     signatures: Floats = chen.batch(
-        batch, order, signature_length(channels, order), chen.letters_of(channels, order), chen.LANES
+        batch, order, signature_length(channels, order), chen.letters_of(channels, order), lanes
     )
     refuse_not_finite(signatures, several, "paths")
     return signatures if several.ndim == 3 else signatures[0]

@@ -28,7 +28,7 @@ def rolling_signature(path: Any, window_points: int, order: int) -> Floats:
     order, channels = at_least(1, order, "order"), numbers.shape[1]
     signatures: Floats = chen.rolling(
         numbers,
-        window_points - 1,
+        int(window_points) - 1,
         order,
         signature_length(channels, order),
         chen.letters_of(channels, order),

@@ -21,11 +21,12 @@ class SignatureStream:
         pieces = at_least(2, window_points, "window_points") - 1
         self._channels, self._order = at_least(1, channels, "channels"), at_least(1, order, "order")
         self._length = signature_length(channels, order)
+        self._letters = chen.letters_of(channels, order)
         self._before = np.zeros(channels)
         self._counts = np.zeros(3, dtype=np.int64)
         self._increments = np.zeros((pieces, channels))
         self._suffixes = np.zeros((pieces + 1, self._length))
-        self._parts = np.zeros((3, self._length))
+        self._parts = np.zeros((4, self._length))
         self.push(np.zeros(channels))
         self._counts[:] = 0
 
@@ -44,7 +45,7 @@ class SignatureStream:
         whole = np.empty(self._length)
         answer = chen.push_point(
             values, self._before, self._counts, self._increments, self._suffixes, self._parts, whole,
-            self._order,
+            self._order, self._letters,
         )  # fmt: skip
         if answer == chen.COMPLETE:
             return whole

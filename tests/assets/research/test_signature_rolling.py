@@ -61,6 +61,15 @@ def test_later_points_change_no_earlier_row_by_a_single_bit(
     )
 
 
+@pytest.mark.parametrize("window_points", [72, 300])
+def test_features_of_long_windows_know_nothing_of_later_points_either(window_points: int):
+    prices = walk(1_000, 1)[:, 0]
+    whole = window_features(prices, window_points)
+    for known in (window_points, window_points + 1, 2 * window_points, 999):
+        rows = window_features(prices[:known], window_points)
+        np.testing.assert_array_equal(rows, whole[: len(rows)])
+
+
 def scaled_window(prices: Floats) -> Floats:
     """The path of one window as the features define it, demeaned as well."""
     scale = np.sqrt((np.diff(prices) ** 2).sum())
