@@ -13,8 +13,8 @@ from datetime import datetime
 
 import dagster as dg
 
+from assets import metadata
 from assets.accounting.book import LedgerError
-from assets.desk import metadata
 from assets.desk.assets import latest_prices, portfolio_value_log
 from assets.desk.desk import Desk
 from assets.desk.tick import Ticker, TickResult

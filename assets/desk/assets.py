@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import dagster as dg
 
+from assets import metadata
 from assets.accounting.book import LedgerError
-from assets.desk import metadata
 from assets.desk.artifacts import DAILY_BASELINE, LATEST_EXECUTED, LATEST_PRICES, PORTFOLIO_VALUE_LOG, audit_key
 from assets.desk.desk import Desk, open_desk
 from assets.desk.detection import SIGNAL_COPY, detection_of
@@ -32,6 +32,7 @@ from assets.desk.rebalance import (
     publish_executed,
     rebaseline,
 )
+from assets.desk.value_plot import value_plot
 from resources.market import MarketError
 from resources.settings import load_settings
 from resources.store import StoreError
@@ -308,7 +309,7 @@ def baseline(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]) ->
     """
     document = step(lambda: rebaseline(desk, context.partition_key, context.run.run_id))
     rows = rows_since(desk.store, detection_of(desk, context.partition_key).t0 - timedelta(days=1))
-    plot = metadata.value_plot(rows)
+    plot = value_plot(rows)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(document["positions"]),
@@ -362,7 +363,7 @@ def portfolio_value_history(desk: dg.ResourceParam[Desk]) -> dg.MaterializeResul
     written = compact(desk.store, now.date())
     days = compacted_days(desk.store)
     recent = rows_since(desk.store, now - timedelta(days=1))
-    plot = metadata.value_plot(recent)
+    plot = value_plot(recent)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(written.values()),

@@ -11,9 +11,9 @@ from datetime import timedelta
 
 import dagster as dg
 
+from assets import metadata
 from assets.accounting.instrument import parse_exchange_info
 from assets.accounting.pnl import logged_portfolio_value
-from assets.desk import metadata
 from assets.desk.artifacts import LATEST_EXECUTED, LATEST_PRICES, REBALANCES, audit_key, filters_key
 from assets.desk.assets import (
     baseline,

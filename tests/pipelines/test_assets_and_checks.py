@@ -10,9 +10,10 @@ import dagster as dg
 import pytest
 from moto import mock_aws
 
-from assets.desk import metadata
+from assets import metadata
 from assets.desk.history import history_key
 from assets.desk.value_log import parse_log_row
+from assets.desk.value_plot import value_plot
 from pipelines.definitions import build
 from resources.documents import Document, dump_document, load_document, sha256_hex
 from resources.store import Blob, Entry, Line, Store, StoreUnavailable, open_store
@@ -613,7 +614,7 @@ def test_the_plot_needs_two_points_and_is_a_picture_then() -> None:
         parse_log_row(b'{"timestamp":"2026-11-20T00:0%d:00+00:00","portfolio_value":1,"daily_pnl":0,"total_pnl":0}' % n)
         for n in range(2)
     ]
-    assert metadata.value_plot(rows[:1]) is None
-    plot = metadata.value_plot(rows)
+    assert value_plot(rows[:1]) is None
+    plot = value_plot(rows)
     assert plot is not None
     assert plot.value.startswith("![portfolio value](data:image/png;base64,iVBOR")
