@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 from fractions import Fraction
 from typing import Literal
 
-from resources.market import Book, Depth, Liquidity
+from resources.market import FUTURE_TOLERANCE, Book, Depth, Liquidity
 
 Side = Literal["BUY", "SELL"]
 Method = Literal["book", "bounded_slippage", "none"]
@@ -64,12 +64,11 @@ class Execution:
     reason: str
 
 
-# How old displayed liquidity may be, and how far ahead of our clock a feed may stamp it.
-LONGEST_AGE = timedelta(seconds=120)
-FUTURE_TOLERANCE = timedelta(seconds=5)
 # Slippage where no book is shown: 3 bps for each multiple of the depth traded, up to 5/3 of the depth
 # (reference/trading.md 3.5, where 5/3 is the size at which 3 bps * size/depth reaches 5 bps).
 _BPS_PER_DEPTH = 3
+# What held when executions did not yet state it among their rules.
+_STALE_SECONDS = 120
 _LARGEST_SHARE = Fraction(5, 3)
 
 _EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
@@ -84,8 +83,8 @@ _Level = tuple[Decimal, Decimal]
 class _Shown:
     """What one symbol offers one side during one batch: orders of the batch use it up."""
 
-    def __init__(self, liquidity: Liquidity | None, side: Side, at: datetime) -> None:
-        self.refusal = _refusal(liquidity, side, at)
+    def __init__(self, liquidity: Liquidity | None, side: Side, at: datetime, longest_age: timedelta) -> None:
+        self.refusal = _refusal(liquidity, side, at, longest_age)
         self.depth = _ZERO
         self.traded = _ZERO  # bounded slippage: what earlier orders of the batch took
         self.levels: list[_Level] = []  # best first, as used up so far
@@ -99,10 +98,17 @@ class PaperVenue:
     """Fills market orders as a taker: walks a recorded or simulated book, or bounds the slippage without one.
 
     ``fee_bps`` is charged on each fill's notional; ``slippage_floor_bps`` and ``slippage_cap_bps`` apply only where
-    there is no book. The venue has no state: the same orders, liquidity and time always give the same executions.
+    there is no book. Displayed liquidity older than ``stale_mark_seconds`` is not traded against. The venue has no
+    state: the same orders, liquidity and time always give the same executions.
     """
 
-    def __init__(self, fee_bps: Decimal, slippage_floor_bps: Decimal, slippage_cap_bps: Decimal) -> None:
+    def __init__(
+        self,
+        fee_bps: Decimal,
+        slippage_floor_bps: Decimal,
+        slippage_cap_bps: Decimal,
+        stale_mark_seconds: Decimal | int = _STALE_SECONDS,
+    ) -> None:
         if not (fee_bps.is_finite() and fee_bps >= 0):
             raise ValueError(f"fee_bps must be >= 0, got {fee_bps}")
         if not 0 <= slippage_floor_bps <= slippage_cap_bps < 10_000:
@@ -110,6 +116,7 @@ class PaperVenue:
         self._fee_bps = fee_bps
         self._floor_bps = Fraction(slippage_floor_bps)
         self._cap_bps = Fraction(slippage_cap_bps)
+        self._longest_age = timedelta(seconds=int(stale_mark_seconds))
 
     def execute(
         self, orders: Sequence[Order], liquidity: Callable[[str], Liquidity | None], at: datetime
@@ -118,7 +125,7 @@ class PaperVenue:
 
         ``liquidity`` is asked once a symbol; what one order takes, the next of the same side no longer finds. What
         cannot be filled stays unfilled with a reason: no_liquidity, empty_book, crossed_book (best bid >= best ask),
-        stale_book and stale_depth (older than 120 s or more than 5 s ahead of ``at``), no_depth, insufficient_depth,
+        stale_book and stale_depth (too old, or more than 5 s ahead of ``at``), no_depth, insufficient_depth,
         price_below_tick (a sale would round down to nothing). Raises ValueError for an order no venue would accept
         or an order id used twice; nothing is executed then.
         """
@@ -133,7 +140,7 @@ class PaperVenue:
         for order in orders:
             key = (order.symbol, order.side)
             if key not in shown:
-                shown[key] = _Shown(offered[order.symbol], order.side, at)
+                shown[key] = _Shown(offered[order.symbol], order.side, at, self._longest_age)
             executions.append(self._execute(order, shown[key], offered[order.symbol], at))
         return executions
 
@@ -199,11 +206,11 @@ def _require_valid(order: Order) -> None:
             raise ValueError(f"{order.order_id}: quantity {order.quantity} is off the grid of {order.step_size}")
 
 
-def _refusal(liquidity: Liquidity | None, side: Side, at: datetime) -> str:
+def _refusal(liquidity: Liquidity | None, side: Side, at: datetime, longest_age: timedelta) -> str:
     """Why nothing can be traded against ``liquidity``, or ""."""
     if liquidity is None:
         return "no_liquidity"
-    untimely = at - liquidity.as_of > LONGEST_AGE or liquidity.as_of - at > FUTURE_TOLERANCE
+    untimely = at - liquidity.as_of > longest_age or liquidity.as_of - at > FUTURE_TOLERANCE
     if isinstance(liquidity, Depth):
         if untimely:
             return "stale_depth"

@@ -1,14 +1,11 @@
 """Which marks may be used, and why another one may not."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from resources.market import Mark
-
-# A feed may stamp a little ahead of our clock; anything further in the future is a wrong clock, not a price.
-FUTURE_TOLERANCE = timedelta(seconds=5)
+from resources.market import FUTURE_TOLERANCE, Mark
 
 
 def refusal(mark: Mark | None, now: datetime, max_age: timedelta) -> str:
@@ -46,8 +43,8 @@ class MarkSet:
         return "" if symbol in self.accepted else self.refused.get(symbol, "no_price")
 
 
-def sift(marks: Mapping[str, Mark], now: datetime, max_age: timedelta, wanted: Iterable[str] = ()) -> MarkSet:
-    """Split a market's marks into accepted and refused; ``wanted`` symbols without any mark are refused too."""
+def sift(marks: Mapping[str, Mark], now: datetime, max_age: timedelta) -> MarkSet:
+    """Split a market's marks into accepted and refused."""
     accepted: dict[str, Mark] = {}
     refused: dict[str, str] = {}
     for symbol, mark in marks.items():
@@ -56,7 +53,4 @@ def sift(marks: Mapping[str, Mark], now: datetime, max_age: timedelta, wanted: I
             refused[symbol] = reason
         else:
             accepted[symbol] = mark
-    for symbol in wanted:
-        if symbol not in marks:
-            refused[symbol] = "no_price"
     return MarkSet(accepted, refused)

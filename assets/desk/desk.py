@@ -25,7 +25,9 @@ class Desk:
 
 
 def paper_venue(settings: Settings) -> PaperVenue:
-    return PaperVenue(settings.fee_bps, settings.slippage_floor_bps, settings.slippage_cap_bps)
+    return PaperVenue(
+        settings.fee_bps, settings.slippage_floor_bps, settings.slippage_cap_bps, settings.stale_mark_seconds
+    )
 
 
 def open_desk(settings: Settings) -> Desk:

@@ -453,6 +453,7 @@ def _execute_batch(
             "fee_bps": desk.settings.fee_bps,
             "slippage_floor_bps": desk.settings.slippage_floor_bps,
             "slippage_cap_bps": desk.settings.slippage_cap_bps,
+            "stale_mark_seconds": desk.settings.stale_mark_seconds,
         },
     }
 

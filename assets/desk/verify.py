@@ -426,7 +426,7 @@ class _Verification:
             for order in stored["orders"]
         ]
         shown = {symbol: liquidity_from_document(symbol, entry) for symbol, entry in stored["liquidity"].items()}
-        venue = PaperVenue(**{name: Decimal(bps) for name, bps in stored["rules"].items()})
+        venue = PaperVenue(**{name: Decimal(rule) for name, rule in stored["rules"].items()})
         executions = venue.execute(orders, shown.get, from_iso(stored["timestamp_utc"]))
         rebuilt = stored | {"executions": [execution_document(execution) for execution in executions]}
         self.same(audit_key(rebalance_id, batch_name(stored["batch"])), stored, rebuilt)

@@ -7,12 +7,15 @@ Whether a mark may be used is decided by ``assets.accounting.marks``.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
 from resources.settings import Settings
+
+# A feed may stamp a little ahead of our clock; anything further in the future is a wrong clock, not a price.
+FUTURE_TOLERANCE = timedelta(seconds=5)
 
 
 class MarketError(Exception):

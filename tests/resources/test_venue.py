@@ -123,6 +123,13 @@ def test_liquidity_at_the_edge_of_its_age_is_used() -> None:
         assert execute(order(), replace(DEPTH, as_of=NOW - age)).fills
 
 
+def test_how_old_liquidity_may_be_is_the_settings_to_say() -> None:
+    strict, lenient = (PaperVenue(D(5), D(2), D(5), seconds) for seconds in (30, 300))
+    old = replace(BOOK, as_of=NOW - timedelta(seconds=60))
+    assert execute(order(), old, strict).reason == "stale_book"
+    assert execute(order(), old, lenient).fills
+
+
 @pytest.mark.parametrize(
     ("side", "quantity", "price", "bps"),
     [
