@@ -2,6 +2,7 @@
 unreachable."""
 
 import logging
+import secrets
 import signal
 import sys
 import threading
@@ -277,6 +278,33 @@ def status(as_json: bool) -> None:
             table.add_row(label, text)
         console.print(table)
     sys.exit(0 if state.live else FAILED)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["deposit", "withdraw"]))
+@click.argument("amount")
+@click.option("--reason", required=True, help="Kept in the ledger beside the amount.")
+@click.option("--id", "flow_id", help="Your name for it: the same id is posted once, however often (default: random).")
+def flow(kind: str, amount: str, reason: str, flow_id: str | None) -> None:
+    """Deposit or withdraw capital, AMOUNT > 0 in the reporting currency.
+
+    Moves Portfolio Value from the next tick on, never P&L. The next rebalance sizes on the new value.
+    """
+    from assets.accounting.instrument import NotADecimal, parse_decimal
+    from assets.desk.desk import open_desk
+    from assets.desk.flows import post_flow
+
+    try:
+        number = parse_decimal(amount)
+    except NotADecimal as error:
+        raise click.UsageError(str(error)) from error
+    if number <= 0:
+        raise click.UsageError(f"AMOUNT must be above 0, got {amount}")
+    flow_id = flow_id or secrets.token_hex(6)
+    with _speaking_plainly():
+        posted, new = post_flow(open_desk(_settings()), number if kind == "deposit" else -number, reason, flow_id)
+    when = "posted" if new else f"posted before, at {posted.time.isoformat()}"
+    click.echo(f"{when}: {posted.amount:+,}, id {flow_id}")
 
 
 @main.command()

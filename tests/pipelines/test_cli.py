@@ -23,12 +23,13 @@ from click.testing import CliRunner, Result
 
 from assets.accounting.events import to_document
 from assets.desk.export import write_csv
+from assets.desk.verify import verify as verified
 from pipelines.cli import main
 from resources.documents import Document, load_document, sha256_hex
 from resources.store.local import LocalStore
 from tests.desk_parts import Parts, contract, exchange_info, file_name, market_of, signal_csv
 
-COMMANDS = ["up", "demo", "tick", "drop", "status", "verify", "replay", "export"]
+COMMANDS = ["up", "demo", "tick", "drop", "flow", "status", "verify", "replay", "export"]
 LONG_SHORT = {"BTC_USDT": ("600000", 1), "ETH_USDT": ("-400000", -1)}
 GOOD = signal_csv(LONG_SHORT)
 BAD = GOOD.replace(b"600000", b"lots").replace(b"-400000,-1", b"-400000,short")
@@ -139,6 +140,10 @@ def test_a_wrong_setting_is_named_and_nothing_runs(
         (["drop", "missing.csv"], "does not exist"),
         (["drop", __file__], "does not end in .csv"),
         (["drop", __file__, "--sample"], "give a FILE, or --sample"),
+        (["flow", "lend", "1"], "is not one of"),
+        (["flow", "deposit", "1"], "Missing option '--reason'"),
+        (["flow", "deposit", "1e", "--reason", "x"], "not a decimal number"),
+        (["flow", "withdraw", "0", "--reason", "x"], "must be above 0"),
         (["export"], "Missing argument"),
         (["export", "everything"], "is not one of"),
         (["export", "values", "--from", "yesterday"], "does not match the format"),
@@ -281,6 +286,55 @@ def test_a_sample_never_trades_over_a_signal_somebody_dropped(desk: Desk, store:
     assert result.exit_code == 0
     assert f"no sample dropped: {name}" in result.stdout
     assert [file.name for file in store.glob("inbox/*")] == [name]
+
+
+# --- flow ---
+
+
+def test_a_flow_moves_portfolio_value_and_no_pnl(desk: Desk, lived: Parts) -> None:
+    before = lived.log()[-1]
+    deposit = desk("flow", "deposit", "250000.5", "--reason", "second tranche", "--id", "t2")
+    assert (deposit.exit_code, deposit.stdout) == (0, "posted: +250,000.5, id t2\n")
+    assert desk("flow", "withdraw", "100000", "--reason", "dividend").exit_code == 0
+    lived.minutes(1)
+    after = lived.log()[-1]
+    assert after["net_flows"] == Decimal("150000.5")
+    assert after["portfolio_value"] == before["portfolio_value"] + Decimal("150000.5")
+    assert (after["daily_pnl"], after["total_pnl"]) == (before["daily_pnl"], before["total_pnl"])
+    assert lived.execute({"BTC_USDT": ("1", 1)})["status"] == "executed"
+    lived.minutes(1)
+    assert verified(lived.desk()).differences == ()
+
+
+def test_a_flow_repeated_under_its_id_is_posted_once(desk: Desk, lived: Parts) -> None:
+    again = ["flow", "deposit", "10", "--reason", "x", "--id", "one"]
+    assert desk(*again).stdout.startswith("posted: ")
+    assert desk(*again).stdout.startswith("posted before, at ")
+    assert lived.desk().ledger().book().flows == 10
+    other = desk("flow", "deposit", "11", "--reason", "x", "--id", "one")
+    assert other.exit_code == 3
+    assert "posted before, as another flow" in said_once(other)
+    assert lived.desk().ledger().book().flows == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["withdraw", "1000000000"], "would leave a portfolio value of -"),
+        (["deposit", "0.0000001"], "at most 6 decimals"),
+    ],
+)
+def test_a_flow_that_cannot_be_is_refused(desk: Desk, lived: Parts, arguments: list[str], says: str) -> None:
+    result = desk("flow", *arguments, "--reason", "x")
+    assert result.exit_code == 3
+    assert says in said_once(result)
+    assert not lived.desk().ledger().book().flows
+
+
+@pytest.mark.usefixtures("lived")
+def test_nothing_can_be_withdrawn_twice_between_two_ticks(desk: Desk) -> None:
+    half = ["flow", "withdraw", "600000", "--reason", "x"]
+    assert (desk(*half).exit_code, desk(*half).exit_code) == (0, 3)
 
 
 # --- tick and status ---
