@@ -100,17 +100,18 @@ def _deviation_of(target: Floats, distance: Floats) -> Floats:
     """The standard deviation s of the log price at which ``_log_black(distance, s)`` is ``target``."""
     low, high = np.full_like(target, 1e-9), np.full_like(target, 60.0)
     # The inflection point of the price as a function of s: no Newton step from it leaves the domain.
-    deviation = np.clip(np.sqrt(2 * np.abs(distance)), 0.05, 3.0)
+    deviation: Floats = np.clip(np.sqrt(2 * np.abs(distance)), 0.05, 3.0)
     for _ in range(_ITERATIONS):
         value, slope = _log_black(distance, deviation)
         excess = value - target
         low, high = np.where(excess < 0, deviation, low), np.where(excess < 0, high, deviation)
         with np.errstate(divide="ignore", invalid="ignore"):
             step = deviation - excess / slope
-        following: Floats = np.where((step > low) & (step < high), step, (low + high) / 2)
-        if (np.abs(following - deviation) <= 4e-16 * deviation).all():
-            return following
+        following = np.where((step > low) & (step < high), step, (low + high) / 2)
+        settled = (np.abs(following - deviation) <= 4e-16 * deviation).all()
         deviation = following
+        if settled:
+            break
     return deviation
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assets.research.bad_input import BadInput
+from assets.research.signatures import path_signature
 from assets.research.signatures.price_models import black_scholes_price
 from assets.research.signatures.volatility_model import (
     COEFFICIENTS,
@@ -65,6 +66,13 @@ def test_signature_obeys_the_shuffle_identities() -> None:
     np.testing.assert_allclose(s[1,] * s[0, 1], s[1, 0, 1] + 2 * s[0, 1, 1], atol=1e-14)
     np.testing.assert_allclose(s[0,] * s[1, 0], s[0, 1, 0] + 2 * s[1, 0, 0], atol=1e-14)
     np.testing.assert_allclose(s[1,] ** 3 / 6, s[1, 1, 1], atol=1e-14)
+
+
+def test_signature_agrees_with_that_of_the_path_module() -> None:
+    primary = square_root(paths=8)
+    ours = np.array([coefficient[:, -1] for coefficient in signature_of(primary).values()]).T
+    paths = np.stack((np.broadcast_to(GRID, primary.values.shape), primary.values), axis=-1)
+    np.testing.assert_allclose(ours[:, 1:], path_signature.signature(paths, 3), rtol=1e-12, atol=1e-15)
 
 
 def test_expected_signature_of_brownian_motion() -> None:
