@@ -54,7 +54,7 @@ class BootstrapPath:
 
 
 def bootstrap_filter(
-    model: StateSpaceModel, observations: Observed, config: BootstrapConfig, seed: int
+    model: StateSpaceModel, observations: Observed, config: BootstrapConfig, seed: int | np.random.SeedSequence
 ) -> BootstrapPath:
     """Filter ``observations`` (T rows, None for a missing one); the same ``seed`` gives the same path."""
     evidence = model.evidence(observations)
@@ -81,7 +81,7 @@ def bootstrap_filter(
 
 
 def bootstrap_two_state(
-    chain: TwoStateChain, log_densities: Any, config: BootstrapConfig, seed: int
+    chain: TwoStateChain, log_densities: Any, config: BootstrapConfig, seed: int | np.random.SeedSequence
 ) -> tuple[Floats, float]:
     """P(state 1 | y_1:t) (T,) and ln Z of ``config.particles`` particles that jump between the two states.
 

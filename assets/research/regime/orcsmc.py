@@ -348,4 +348,4 @@ def _change(mean: Any, variance: Any, known: bool, slot: int, twists: Any) -> fl
         total += abs(new - mean[i]) / max(abs(new) + abs(mean[i]), _TINY)
         new = twists.variances[slot, i]
         total += abs(new - variance[i]) / (new + variance[i])
-    return total / (2 * mean.shape[0])
+    return float(total / (2 * mean.shape[0]))
