@@ -8,7 +8,7 @@ nothing. ``replay`` computes every step again from the stored inputs and compare
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from assets.research import archive, decision
 from assets.research.bad_input import BadInput
 from assets.research.configuration import ResearchConfiguration
 from assets.research.data import contracts
-from assets.research.data.contracts import CONTRACTS, FUNDING_SETTLEMENTS, Contract, Finding
+from assets.research.data.contracts import CONTRACTS, Contract, Finding
 from assets.research.decision import (
     BiasStep,
     Book,
@@ -41,7 +41,7 @@ from assets.research.trading.impact import Recalibration, recalibrate
 from assets.research.trading.risk import RiskReport
 from assets.research.training.direction import DirectionModel
 from assets.research.validation import Fold, fold_of
-from assets.research.walk_forward import panel_of
+from assets.research.walk_forward import LOOK_BACK, Tables, panel_of
 from resources.clock import Clock
 from resources.documents import Document, dump_document, sha256_hex, to_iso
 from resources.history import History
@@ -68,6 +68,7 @@ _SOURCE_DAYS = 120
 # A decision looks this far back for the book it continues; after a longer pause it starts flat.
 _CHAIN_DAYS = 60
 _HISTORY_DAYS = 90
+_TABLES = tuple(field.name for field in fields(Tables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +212,43 @@ def trained(research: Research, symbol: str, day: date) -> tuple[Models, Documen
     return load_models(research, symbol, fold, manifest), manifest
 
 
+def tables_between(research: Research, symbol: str, first: date, last: date) -> Tables:
+    """What the decisions of ``first`` to ``last`` and their outcomes need, from the history. Raises MarketError."""
+    history = research.history
+    start, end = midnight(first) - LOOK_BACK.to_pytimedelta(), midnight(last) + timedelta(days=1)
+    funding, levels = history.funding(symbol, start, end), history.open_interest(symbol, start, end)
+    return Tables(
+        history.hourly_bars(symbol, start, end),
+        None if funding.empty else funding,
+        None if levels is None or levels.empty else contracts.oi_24h(levels),
+        history.option_moves(symbol, start, end),
+    )
+
+
+def store_tables(research: Research, symbol: str, tables: Tables) -> dict[str, str]:
+    """The sha256 of each table there is, under which it is stored."""
+    present = {name: getattr(tables, name) for name in _TABLES if getattr(tables, name) is not None}
+    return {
+        name: archive.store_table(research.store, research.source, symbol, table) for name, table in present.items()
+    }
+
+
+def load_tables(research: Research, symbol: str, stored: Mapping[str, str]) -> Tables:
+    """The tables that ``store_tables`` stored. Raises TamperedObject."""
+    return Tables(
+        **{
+            name: archive.load_table(research.store, research.source, symbol, stored[name])
+            for name in _TABLES
+            if name in stored
+        }
+    )
+
+
 def _train(research: Research, symbol: str, fold: Fold) -> Document:
-    history, configuration = research.history, research.configuration
-    # A week and a day for the first features, a day for the last outcome.
-    start, end = midnight(fold.train_start) - timedelta(days=9), midnight(fold.train_end) + timedelta(days=1)
-    bars, funding = history.hourly_bars(symbol, start, end), history.funding(symbol, start, end)
-    levels, moves = history.open_interest(symbol, start, end), history.option_moves(symbol, start, end)
-    changes = None if levels is None or levels.empty else contracts.oi_24h(levels)
-    panel = panel_of(symbol, bars, None if funding.empty else funding, changes, moves)
+    configuration = research.configuration
+    tables = tables_between(research, symbol, fold.train_start, fold.train_end - timedelta(days=1))
+    panel = panel_of(symbol, tables)
     models = train_models(panel.features, panel.outcomes, fold, configuration, None)
-    tables = {"bars_1h": bars, "funding_settlements": funding, "oi_24h": changes, "options_moves": moves}
     parts = {
         "direction.npz": models.direction.to_bytes(),
         "models.json": dump_document(
@@ -239,11 +267,7 @@ def _train(research: Research, symbol: str, fold: Fold) -> Document:
         "configuration": configuration.fingerprint,
         "seed": seed_of(fold, configuration),
         "trained_utc": to_iso(research.clock.now()),
-        "inputs": {
-            name: archive.store_table(research.store, research.source, symbol, table)
-            for name, table in tables.items()
-            if table is not None
-        },
+        "inputs": store_tables(research, symbol, tables),
         "parts": {name: sha256_hex(content) for name, content in parts.items()},
         "direction_report": json.loads(json.dumps(asdict(models.direction.report))),
         "latent": archive.dump_value(models.latent),
@@ -415,17 +439,10 @@ def _known(
     research: Research, symbol: str, day: date, models: Models, pulled: Document
 ) -> tuple[Known, tuple[float, ...]]:
     """What is known on the day and the returns up to it; nothing, with the reason, where the data may not be used."""
-    tables: Mapping[str, str] = pulled["tables"]
-
-    def table(name: str) -> pd.DataFrame | None:
-        sha256 = tables.get(name)
-        return None if sha256 is None else archive.load_table(research.store, research.source, symbol, sha256)
-
-    bars = table("bars_1h")
-    if pulled["refusal"] or bars is None:
+    if pulled["refusal"]:
         return Known(day, {}, {}, {}, pulled["refusal"]), ()
     try:
-        panel = panel_of(symbol, bars, table(FUNDING_SETTLEMENTS.name), table("oi_24h"), table("options_moves"))
+        panel = panel_of(symbol, load_tables(research, symbol, pulled["tables"]))
         returns = filter_returns(panel.features, models.fold, day, research.configuration)
     except BadInput as error:
         return Known(day, {}, {}, {}, str(error)), ()

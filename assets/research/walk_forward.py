@@ -6,7 +6,7 @@ same kind of machine.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ import pandas as pd
 
 from assets.research.bad_input import BadInput
 from assets.research.configuration import ResearchConfiguration
-from assets.research.data.contracts import DAY, daily_close, daily_funding
-from assets.research.data.features import feature_table, outcome_table
+from assets.research.data.contracts import DAY, HOUR, daily_close, daily_funding
+from assets.research.data.features import LOOKBACK_HOURS, feature_table, outcome_table
 from assets.research.decision import Decision, Known, decide, feature_row, first_book, mark
 from assets.research.models import Models, filter_returns, train_models
 from assets.research.stopping.exits import ExitConfig
@@ -33,6 +33,8 @@ _SINGLE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
 
+# The longest look back of a feature, in whole days.
+LOOK_BACK = pd.Timedelta(days=-(-LOOKBACK_HOURS // 24))
 # Sixty folds train sixty exit rules: by the regression, which takes the same decisions to within noise in a fraction
 # of the time, and with fewer paths behind the values that nobody looks at.
 VALIDATION_EXITS = ExitConfig(method="longstaff_schwartz", paths=1 << 13, continuation_paths=256, outer=8, inner=8)
@@ -69,21 +71,42 @@ class Panel:
                 yield each, series[each]
 
 
-def panel_of(
-    symbol: str,
-    bars: pd.DataFrame,
-    funding: pd.DataFrame | None = None,
-    oi_24h: pd.DataFrame | None = None,
-    options_moves: pd.DataFrame | None = None,
-) -> Panel:
-    """The panel of one symbol from its tables (``feature_table`` says what they must be). Raises BadInput."""
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What features are made from; ``feature_table`` says what each must be. None: the source has no such series."""
+
+    bars_1h: pd.DataFrame
+    funding_settlements: pd.DataFrame | None = None
+    oi_24h: pd.DataFrame | None = None
+    options_moves: pd.DataFrame | None = None
+
+    def between(self, first: date, last: date) -> "Tables":
+        """What the decisions of ``first`` to ``last`` and their outcomes need: the look back of the first feature
+        before, a day after. A fold is always computed from its own piece, so that it cannot depend on the rest."""
+        start = pd.Timestamp(first, tz="UTC") - LOOK_BACK
+        end = pd.Timestamp(last, tz="UTC") + DAY
+
+        def piece(table: pd.DataFrame | None) -> pd.DataFrame | None:
+            if table is None:
+                return None
+            times = table.iloc[:, 0]
+            return table[(times >= start) & (times < end)].reset_index(drop=True)
+
+        bars = piece(self.bars_1h)
+        assert bars is not None
+        return Tables(bars, piece(self.funding_settlements), piece(self.oi_24h), piece(self.options_moves))
+
+
+def panel_of(symbol: str, tables: Tables) -> Panel:
+    """The panel of one symbol. Raises BadInput where a table breaks its contract."""
+    bars, funding = tables.bars_1h, tables.funding_settlements
     closes = daily_close(bars)
     paid = {} if funding is None else _by_day(daily_funding(funding), "funding")
     # The close of a day is the price at 00:00 of the next.
     log_close = {day + timedelta(days=1): float(np.log(close)) for day, close in _by_day(closes, "close").items()}
     return Panel(
         symbol,
-        feature_table(bars, funding, oi_24h, options_moves),
+        feature_table(bars, funding, tables.oi_24h, tables.options_moves),
         outcome_table(bars, funding),
         log_close,
         paid,
@@ -129,21 +152,30 @@ class FoldResult:
     averaging: str
 
 
-def plan(panel: Panel, configuration: ResearchConfiguration) -> list[Fold]:
-    """The folds the panel holds whole: training, purge, test and the outcome of the last test day."""
-    decided = panel.features.index.intersection(panel.outcomes.index)
-    if not len(decided):
-        raise BadInput("no decision day has both features and an outcome", column="date_utc")
-    return folds_between(decided[0].date(), decided[-1].date(), configuration.scheme)
+def plan(bars: pd.DataFrame, configuration: ResearchConfiguration) -> list[Fold]:
+    """The folds that whole ``bars`` hold: training, purge, test and the outcome of the last test day. Holes are found
+    when a fold runs into them."""
+    if bars.empty:
+        return []
+    opened = pd.DatetimeIndex(bars["timestamp_utc"])
+    first = (opened[0] + pd.Timedelta(hours=LOOKBACK_HOURS)).ceil("D").date()
+    last = ((opened[-1] + HOUR).floor("D") - DAY).date()
+    return folds_between(first, last, configuration.scheme)
 
 
-def run_fold(panel: Panel, fold: Fold, configuration: ResearchConfiguration) -> FoldResult:
+def run_fold(symbol: str, tables: Tables, fold: Fold, configuration: ResearchConfiguration) -> FoldResult:
     """Train on the fold's year, decide its month day by day from flat, close at its end, and judge it.
 
     Raises BadInput where a training or test day is missing: a fold with holes is no fold.
     """
+    panel = panel_of(symbol, fold_tables(tables, fold))
     models = train_models(panel.features, panel.outcomes, fold, configuration, VALIDATION_EXITS)
     return judge(panel, models, decisions_of(panel, models, configuration), configuration)
+
+
+def fold_tables(tables: Tables, fold: Fold) -> Tables:
+    """The piece of ``tables`` that a fold sees, from the first feature of its training to the end of its last day."""
+    return tables.between(fold.train_start, fold.test_end - timedelta(days=1))
 
 
 def decisions_of(panel: Panel, models: Models, configuration: ResearchConfiguration) -> list[Decision]:
@@ -244,31 +276,35 @@ def _midnight(day: date) -> pd.Timestamp:
     return pd.Timestamp(day, tz="UTC") + DAY
 
 
-_worker: tuple[Panel, ResearchConfiguration]
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A fold that could not be computed, and why."""
+
+    fold: Fold
+    reason: str
 
 
 def run_folds(
-    panel: Panel, folds: Sequence[Fold], configuration: ResearchConfiguration, workers: int
-) -> Iterator[FoldResult]:
+    symbol: str, pieces: Iterable[tuple[Fold, Tables]], configuration: ResearchConfiguration, workers: int
+) -> Iterator[FoldResult | Refused]:
     """The folds' results in their order, from ``workers`` processes; one worker is a process of its own too, so that
-    any number of workers computes under the same conditions. A fold that raises ends the run with its error."""
-    with (
-        _single_threaded(),
-        ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_start, initargs=(panel, configuration)
-        ) as pool,
-    ):
-        yield from pool.map(_run, folds)
+    any number of workers computes under the same conditions. Each piece holds at least its fold's tables."""
+    with _single_threaded(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = [
+            pool.submit(_result, symbol, fold_tables(tables, fold), fold, configuration) for fold, tables in pieces
+        ]
+        try:
+            yield from (future.result() for future in running)
+        finally:
+            for future in running:
+                future.cancel()
 
 
-def _start(panel: Panel, configuration: ResearchConfiguration) -> None:
-    global _worker  # the panel travels to a worker once, not with every fold
-    _worker = (panel, configuration)
-
-
-def _run(fold: Fold) -> FoldResult:
-    panel, configuration = _worker
-    return run_fold(panel, fold, configuration)
+def _result(symbol: str, tables: Tables, fold: Fold, configuration: ResearchConfiguration) -> FoldResult | Refused:
+    try:
+        return run_fold(symbol, tables, fold, configuration)
+    except BadInput as error:
+        return Refused(fold, str(error))
 
 
 @contextmanager
