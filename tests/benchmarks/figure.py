@@ -2,13 +2,10 @@
 
 import importlib
 import inspect
-import io
 import re
-from contextlib import redirect_stdout
 from typing import NamedTuple
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_GAP = re.compile(r"\s{2,}")
 _UNIT = re.compile(r"[\d\s](ns|us|µs|ms|s|min|B|KB|MB|GB|%|x)(?![\w/])")
 _SCALES = {
     "ns": ("time", 1e-9),
@@ -58,16 +55,8 @@ class Figure(NamedTuple):
 
 
 def rows_of(name: str, fast: bool) -> list[Figure]:
-    """What ``bench_<name>.measure()`` returns; ``fast`` reaches those that have a shorter variant.
-
-    A bench that only prints its three columns is read from what it prints.
-    """
+    """What ``bench_<name>.measure()`` returns; ``fast`` reaches those that have a shorter variant."""
     module = importlib.import_module(f"tests.benchmarks.bench_{name}")
-    if not hasattr(module, "measure"):
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            module.main()
-        return [Figure(*(*_GAP.split(line.strip()), "")[:3]) for line in printed.getvalue().splitlines() if line]
     takes_fast = "fast" in inspect.signature(module.measure).parameters
     rows = module.measure(fast=fast) if takes_fast else module.measure()
     return [Figure(*(str(part) for part in row)) for row in rows]
