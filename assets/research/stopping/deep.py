@@ -23,7 +23,15 @@ import optax
 
 from assets.research.bad_input import BadInput
 from assets.research.stopping.dual import generator
-from assets.research.stopping.networks import Network, NetworkPolicy, network_arrays, networks_in, packed, unpacked
+from assets.research.stopping.networks import (
+    ROUNDING,
+    Network,
+    NetworkPolicy,
+    network_arrays,
+    networks_in,
+    packed,
+    unpacked,
+)
 from assets.research.stopping.problems import States, StoppingProblem
 from assets.research.stopping.training_paths import TrainingPaths
 
@@ -117,7 +125,7 @@ def _train_date(
         return after
     rows = problem.features(state[is_open], date, payoff[is_open])
     means, deviations = rows.mean(axis=0), rows.std(axis=0)
-    deviations = np.where(deviations > 1e-6, deviations, np.float32(1))
+    deviations = np.where(deviations > ROUNDING, deviations, np.float32(1))
     # One shape for all dates, so that one compilation serves them: the rows beyond ``count`` are never drawn.
     inputs = np.zeros((len(state), rows.shape[1]), np.float32)
     rewards = np.zeros(len(state), np.float32)

@@ -147,6 +147,7 @@ def hedged(values: Floats, gains: Floats) -> Floats:
     left = np.empty_like(values)
     for fitted, applied in ((first, second), (second, first)):
         sample = gains[..., fitted, :]
+        sample = sample - sample.mean(axis=-2, keepdims=True)
         target = values[..., fitted] - values[..., fitted].mean(axis=-1, keepdims=True)
         square = np.swapaxes(sample, -1, -2) @ sample
         # A gain that never moved (or moves as another does) gets no weight instead of an infinite one.

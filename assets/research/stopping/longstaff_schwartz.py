@@ -1,8 +1,9 @@
 """Longstaff and Schwartz's regression, the cheap peer of the networks (Review of Financial Studies 14, 2001).
 
-At each date the payoffs of continuing are regressed on features of the state where stopping is open (the
-``regressors`` of the problem: order statistics for the max-call); one stops where the payoff is at least the
-regression's value. Date 0 and the bounds as for the networks.
+At each date what continuing pays more than stopping is regressed on features of the state where stopping is open (the
+``regressors`` of the problem: for the max-call order statistics and the payoff); one stops where the regression's value
+is not positive. The difference, because what both have in common, such as past charges, must not move a decision.
+Date 0 and the bounds as for the networks.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from assets.research.bad_input import Floats
-from assets.research.stopping.networks import packed, unpacked
+from assets.research.stopping.networks import ROUNDING, packed, unpacked
 from assets.research.stopping.problems import Mask, States, StoppingProblem
 from assets.research.stopping.training_paths import TrainingPaths
 
@@ -45,21 +46,21 @@ class RegressionPolicy:
         return self._margins(date, state, payoff)[0] >= 0
 
     def probability(self, date: int, state: States, payoff: Floats) -> Floats:
-        """(count,) how likely stopping is right, if the regression's form is: the normal probability of its value's
-        being at most the payoff, given the error of its coefficients."""
+        """(count,) how likely stopping is right, if the regression's form is: the normal probability of a value
+        that is not positive, given the error of its coefficients."""
         if date == 0 and self.stop_at_start is not None:
             return np.full(len(state), float(self.stop_at_start))
         margin, error = self._margins(date, state, payoff)
         return np.asarray(ndtr(margin / error))
 
     def _margins(self, date: int, state: States, payoff: Floats) -> tuple[Floats, Floats]:
-        """(count,) payoff less continuation value, and the latter's standard error; -inf and 1 where not open."""
+        """(count,) what stopping pays more, and its standard error; -inf and 1 where not open."""
         regression, open_to_stop = self.regressions[date], self.problem.open_to_stop(state, date, payoff)
         margin, error = np.full(len(state), -np.inf), np.ones(len(state))
         if regression is not None and open_to_stop.any():
             paid = payoff[open_to_stop]
             design = regression.design(self.problem.regressors(state[open_to_stop], date, paid))
-            margin[open_to_stop] = paid - design @ regression.coefficients
+            margin[open_to_stop] = -(design @ regression.coefficients)
             variance = np.einsum("ij,ij->i", design @ regression.covariance, design)
             error[open_to_stop] = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
         return margin, error
@@ -116,8 +117,9 @@ def _regress(simulated: TrainingPaths) -> Regression | None:
     if count <= unknowns:
         return None
     deviations = regressors.std(axis=0)
-    blank = Regression(regressors.mean(axis=0), np.where(deviations > 1e-9, deviations, 1), np.empty(0), np.empty(0))
-    design, target = blank.design(regressors), simulated.continued()[is_open]
+    deviations = np.where(deviations > ROUNDING, deviations, 1)
+    blank = Regression(regressors.mean(axis=0), deviations, np.empty(0), np.empty(0))
+    design, target = blank.design(regressors), (simulated.continued() - payoff)[is_open]
     # Powers of neighbouring prices are all but collinear: what the sample cannot tell apart gets no weight.
     inverse = np.linalg.pinv(design.T @ design, rcond=1e-12, hermitian=True)
     coefficients = inverse @ (design.T @ target)

@@ -17,11 +17,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from assets.research.bad_input import BadInput, Floats
 from assets.research.stopping.problems import Mask, States, StoppingProblem
 
 _FORMAT = 1
+
+ROUNDING = 1e-5
+"""An input that varies less than this is a constant in float32, whose rounding must not be blown up to size one. The
+inputs of all problems are ratios of order one, or prices."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -69,7 +74,7 @@ class NetworkPolicy:
         if date == 0 and self.stop_at_start is not None:
             return np.full(len(state), float(self.stop_at_start))
         scores = self._where_open(date, state, payoff).astype(np.float64)
-        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -500, 500))))
+        return np.asarray(expit(scores))
 
     def _where_open(self, date: int, state: States, payoff: Floats) -> States:
         network, open_to_stop = self.networks[date], self.problem.open_to_stop(state, date, payoff)

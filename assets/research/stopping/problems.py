@@ -90,7 +90,7 @@ class MaxCall:
             _positive(getattr(self, name), name)
         if not self.volatilities:
             raise BadInput("at least one asset is needed", column="volatilities")
-        for index, volatility in enumerate(finite(self.volatilities, "volatilities")):
+        for index, volatility in enumerate(self.volatilities):
             if volatility <= 0:
                 raise BadInput(f"{volatility} is not positive", column="volatilities", at=index)
         _at_least_one(self.dates)
@@ -345,7 +345,7 @@ class PositionExit:
         ).astype(np.float32)
 
     def state(self, position: PositionState) -> States:
-        """(1, 5): marked return, its unforeseeable part, charges so far (none: they are sunk), log volatility, forecast."""
+        """(1, 5): marked return, its unforeseeable part, charges (0: past ones are sunk), log volatility, forecast."""
         log_vol = np.log(position.daily_volatility)
         return np.array([[position.unrealised_return, 0, 0, log_vol, position.forecast]], np.float32)
 
@@ -389,10 +389,10 @@ class PositionExit:
         )
 
     def regressors(self, state: States, date: int, payoff: Floats) -> Floats:
-        """Cubic polynomials without constant of marked return, volatility ratio and forecast, beside the payoff."""
+        """Cubic polynomials without constant of marked return, volatility ratio and forecast."""
         _, marked, ratio, forecast = self.features(state, date, payoff).T.astype(np.float64)
         carried = np.exp(2 * ratio)
-        columns = [payoff, marked, ratio, forecast, carried, marked**2, ratio**2, forecast**2, marked * ratio]
+        columns = [marked, ratio, forecast, carried, marked**2, ratio**2, forecast**2, marked * ratio]
         columns += [
             marked * forecast,
             ratio * forecast,
@@ -415,9 +415,12 @@ class PositionExit:
 
 
 def _numbers(values: Any) -> None:
-    """BadInput at the first number among the fields of a dataclass that is not finite."""
+    """BadInput at the first field of a dataclass that is no finite number (or holds one that is not)."""
     for name, value in asdict(values).items():
-        finite(value, name)
+        if isinstance(value, tuple):
+            finite(value, name)
+        elif not isinstance(value, int | float | np.number) or not np.isfinite(value):
+            raise BadInput(f"{value!r} is not a finite number", column=name)
 
 
 def _positive(value: float, name: str) -> None:
