@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     research_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         ("BTCUSDT", "ETHUSDT"), description="Symbols research decides on, separated by commas"
     )
+    research_history_days: int = Field(
+        500, ge=440, description="Days of history walk-forward goes back; with 440 there is always one whole fold"
+    )
+    walk_forward_workers: int = Field(2, gt=0, description="Processes that compute walk-forward folds side by side")
     test_data: Path = Field(Path("../shared/data"), description="Recorded market data for tests and benchmarks")
 
     initial_capital: Decimal = Field(Decimal(1_000_000), gt=0, description="C0, the capital at inception (brief 0)")

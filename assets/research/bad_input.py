@@ -44,6 +44,8 @@ def finite(
         raise BadInput(f"not numeric ({error})", column=name) from None
     if np.isfinite(array).all():
         return array
+    if not array.ndim:
+        raise BadInput(f"{array} is not a finite number", column=name)
     place = np.argwhere(~np.isfinite(array))[0]
     column, row = name, int(place[0])
     if array.ndim > 1:

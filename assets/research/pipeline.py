@@ -125,7 +125,7 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
         "absence": absence,
         "findings": [asdict(finding) | {"at": _place(finding.at)} for finding in findings],
     }
-    return _written_once(research.store, key, document)
+    return written_once(research.store, key, document)
 
 
 def _tables(research: Research, symbol: str, day: date, name: str) -> tuple[dict[str, pd.DataFrame], str]:
@@ -275,7 +275,7 @@ def _train(research: Research, symbol: str, fold: Fold) -> Document:
     for name, content in parts.items():
         # Written before the manifest that vouches for them: a kill between leaves parts that training writes again.
         research.store.write(_model_key(research, symbol, fold, name), content)
-    return _written_once(research.store, _model_key(research, symbol, fold, "manifest.json"), manifest)
+    return written_once(research.store, _model_key(research, symbol, fold, "manifest.json"), manifest)
 
 
 def load_models(research: Research, symbol: str, fold: Fold, manifest: Document) -> Models:
@@ -382,7 +382,7 @@ def run_step(research: Research, symbol: str, day: date, step: str) -> Document:
         "inputs": inputs,
         "result": result if isinstance(result, dict) else archive.dump_value(result),
     }
-    return _written_once(research.store, key, document)
+    return written_once(research.store, key, document)
 
 
 def _data_pull(research: Research, symbol: str, day: date) -> tuple[Document, Document]:
@@ -711,7 +711,7 @@ def _sha(research: Research, key: str) -> str:
     return sha256_hex(research.store.read(key).data)
 
 
-def _written_once(store: Store, key: str, document: Document) -> Document:
+def written_once(store: Store, key: str, document: Document) -> Document:
     """Create the document; a racer's, written first, wins. Read back, so that every reader sees the same values."""
     with contextlib.suppress(AlreadyExists):
         store.create(key, dump_document(document))

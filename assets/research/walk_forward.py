@@ -119,7 +119,10 @@ def _by_day(frame: pd.DataFrame, column: str) -> dict[date, float]:
 
 @dataclass(frozen=True, slots=True)
 class TestDay:
-    """A decision of the test window and what it earned until the next 00:00, after costs; shares of capital."""
+    """A decision of the test window and what it earned until the next 00:00, after costs; shares of capital.
+
+    funding: paid by the position (negative: received). asset_funding: what holding the asset itself would have paid.
+    """
 
     day: date
     probability: float | None
@@ -132,6 +135,7 @@ class TestDay:
     funding: float | None
     net_return: float
     asset_return: float
+    asset_funding: float | None
     risk: str
     exit: str
 
@@ -220,11 +224,12 @@ def judge(
                 marked.funding_paid,
                 (1 - cost) * (1 + marked.day_return) - 1,
                 marked.asset_return,
+                panel.funding.get(decision.day),
                 decision.risk.state,
                 decision.exit.decision,
             )
         )
-    result = _performance(rows)
+    result = performance_of(rows)
     verdicts = accept(result)
     report = models.direction.report
     return FoldResult(
@@ -233,7 +238,7 @@ def judge(
         configuration.fingerprint,
         tuple(rows),
         result,
-        _buy_and_hold(panel, rows, rate),
+        buy_and_hold_of(rows, rate),
         verdicts,
         all(verdict.passed for verdict in verdicts),
         report.verdict,
@@ -249,7 +254,7 @@ def _close_of(panel: Panel, day: date) -> Known:
     return Known(after, {}, closes, funding)
 
 
-def _performance(rows: Sequence[TestDay]) -> Performance:
+def performance_of(rows: Sequence[TestDay]) -> Performance:
     return performance(
         [row.net_return for row in rows],
         [row.exposure for row in rows],
@@ -259,10 +264,11 @@ def _performance(rows: Sequence[TestDay]) -> Performance:
     )
 
 
-def _buy_and_hold(panel: Panel, rows: Sequence[TestDay], rate: float) -> Performance:
+def buy_and_hold_of(rows: Sequence[TestDay], rate: float) -> Performance:
+    """The same days with the whole capital in the asset, bought on the first and sold after the last at ``rate``."""
     count = len(rows)
-    paid = [panel.funding.get(row.day, 0.0) for row in rows]
     costs = [rate * ((n == 0) + (n == count - 1)) for n in range(count)]
+    paid = [row.asset_funding or 0.0 for row in rows]
     return performance(
         [(1 - cost) * (1 + row.asset_return - fee) - 1 for row, fee, cost in zip(rows, paid, costs, strict=True)],
         [1.0] * count,

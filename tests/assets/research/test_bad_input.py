@@ -41,3 +41,9 @@ def test_finite_values_pass_unchanged_as_float64():
     values = finite([[1, 2], [3, 4]], "x")
     assert values.dtype == np.float64
     assert values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_single_number_that_is_not_finite_has_no_index():
+    with pytest.raises(BadInput) as caught:
+        finite(np.nan, "strike")
+    assert (caught.value.column, caught.value.at) == ("strike", None)
