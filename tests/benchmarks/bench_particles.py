@@ -79,7 +79,7 @@ def _spread(dimension: int, target: str, repeats: int) -> Figure:
     took = (time.perf_counter() - began) / (100 * repeats)
     return Figure(
         f"ln Z less Kalman's, d={dimension}, L=4, T=100, {repeats} runs: sd",
-        f"{np.std(errors, ddof=1):.4f} (mean {np.mean(errors):+.4f}, {took * 1e3:.1f} ms a step)",
+        f"{np.std(errors, ddof=1):.4f} (mean {np.mean(errors):+.4f}, {took * 1e3:.1f} ms/step)",
         target,
     )
 

@@ -185,7 +185,8 @@ class RollingFilter:
     def step(self, observation: Any) -> Filtered:
         """Take one observation: p numbers (a plain number for p = 1), or None for a missing one.
 
-        Raises BadInput for NaN, infinity or another shape, and where no particle can explain the observation.
+        Raises BadInput for NaN, infinity or another shape, which leaves the filter as it was, and where no particle can
+        explain the observation, after which it cannot go on.
         """
         evidence, count, time = self._model.evidence([observation]), self._count(), self._time + 1
         by_iteration, by_lag = np.zeros(self._iterations), np.zeros(min(self._window, time))

@@ -421,3 +421,11 @@ def test_an_observation_that_is_none_is_refused_and_leaves_the_filter_as_it_was(
     assert online.to_bytes() == before
     with pytest.raises(BadInput, match="empty"):
         controlled_smc(stochastic_volatility(), [], FilterConfig(), seed=1)
+
+
+@pytest.mark.parametrize("ess_threshold", [0.0, 1.0])
+def test_an_observation_beyond_all_numbers_is_refused(ess_threshold):
+    online = RollingFilter(linear_gaussian(1), FilterConfig(50, 3, 2, ess_threshold), seed=1)
+    online.step(0.2)
+    with pytest.raises(BadInput, match="column observations at index 1: no particle can explain it"):
+        online.step(1e200)
