@@ -224,7 +224,8 @@ class RollingFilter:
 
     @classmethod
     def from_bytes(cls, content: bytes, model: StateSpaceModel, config: FilterConfig | AdaptiveConfig) -> Self:
-        """The filter whose ``to_bytes`` gave ``content``; raises BadInput where model or config are not its own."""
+        """The filter whose ``to_bytes`` gave ``content``, for the same ``model``; raises BadInput where ``config`` is
+        another or the model has another dimension."""
         restored = cls(model, config, seed=0)
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             state = json.loads(str(stored["state"]))
