@@ -397,6 +397,17 @@ def test_status_of_a_stopped_ticker_says_so(desk: Desk, store: Path) -> None:
     assert "NOT LIVE" in result.stdout
 
 
+def test_a_damaged_ledger_snapshot_stops_nothing_and_is_named(desk: Desk, store: Path, lived: Parts) -> None:
+    held = lived.held()
+    (store / "ledger" / "snapshot.json").write_bytes(b'{"seq":')
+    assert lived.held() == held
+    assert "ledger/snapshot.json cannot be read" in desk("status").stdout
+    assert "cannot be read" in load_document(desk("status", "--json").stdout.encode())["snapshot_damage"]
+    verify = desk("verify")
+    assert verify.exit_code == 1
+    assert "ledger/snapshot.json: " in verify.stdout
+
+
 def test_the_resident_ticker_logs_and_ends_with_status_0_when_asked_to(store: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DESK_")}
     environment.pop("DAGSTER_HOME", None)
