@@ -8,23 +8,27 @@ import dagster as dg
 
 from assets.desk.assets import desk_resource, external_assets, portfolio_value_history, rebalance_assets
 from assets.desk.checks import rebalance_checks, standing_checks
-from pipelines.jobs import rebalance_job, upkeep_job
-from pipelines.schedules import hourly_upkeep
-from pipelines.sensors import inbox_sensor
+from assets.research.assets import daily_assets, fold_assets, research_resource, walk_forward
+from assets.research.checks import daily_checks, fold_checks
+from pipelines.jobs import rebalance_job, research_job, upkeep_job, walk_forward_folds_job, walk_forward_job
+from pipelines.schedules import daily_walk_forward, hourly_upkeep, research_at_midnight
+from pipelines.sensors import decision_sensor, inbox_sensor
 
 
 def build(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions, with ``resources`` in place of the real ones where tests want their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # code references warn once an asset
-        assets = dg.with_source_code_references([*rebalance_assets, portfolio_value_history, *external_assets])
+        assets = dg.with_source_code_references(
+            [*rebalance_assets, portfolio_value_history, *external_assets, *daily_assets, *fold_assets, walk_forward]
+        )
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*rebalance_checks, *standing_checks],
-        jobs=[rebalance_job, upkeep_job],
-        schedules=[hourly_upkeep],
-        sensors=[inbox_sensor],
-        resources=resources or {"desk": desk_resource},
+        asset_checks=[*rebalance_checks, *standing_checks, *daily_checks, *fold_checks],
+        jobs=[rebalance_job, upkeep_job, research_job, walk_forward_job, walk_forward_folds_job],
+        schedules=[hourly_upkeep, research_at_midnight, daily_walk_forward],
+        sensors=[inbox_sensor, decision_sensor],
+        resources=resources or {"desk": desk_resource, "research": research_resource},
         executor=dg.in_process_executor,
     )
 

@@ -1,11 +1,13 @@
-"""Jobs: the rebalance of one signal, and the hourly look at the minute path."""
+"""Jobs: the rebalance of one signal, the hourly look at the minute path, the decision of a day, and its validation."""
 
 import dagster as dg
 
 from assets.desk.assets import portfolio_value_history, rebalance_assets
 from assets.desk.checks import standing_checks
+from assets.research.assets import daily_assets, fold_assets, walk_forward
 
 REBALANCE_JOB = "rebalance"
+RESEARCH_JOB = "research_daily"
 
 # The execution slot is held by the whole run (pools with run granularity, see dagster.yaml); a failed run is resumed by
 # the sensor, never retried by the framework.
@@ -22,4 +24,27 @@ upkeep_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(portfolio_value_history) | dg.AssetSelection.checks(*standing_checks),
     executor_def=dg.in_process_executor,
     description="Compact whole days of the value log and check log, prices, lateness and single execution.",
+)
+
+research_job = dg.define_asset_job(
+    RESEARCH_JOB,
+    selection=dg.AssetSelection.assets(*daily_assets),
+    executor_def=dg.in_process_executor,
+    description="The exposure decision of one UTC day, steps 1 to 10 of the trading pipeline.",
+)
+
+walk_forward_job = dg.define_asset_job(
+    "walk_forward",
+    selection=dg.AssetSelection.assets(walk_forward),
+    executor_def=dg.in_process_executor,
+    description="Folds without a report, computed in a pool of processes within one step; then the summary.",
+)
+
+# One run a fold: a backfill of this job spreads folds over as many runs as the queue lets through at once, and over as
+# many machines as the run launcher reaches.
+walk_forward_folds_job = dg.define_asset_job(
+    "walk_forward_folds",
+    selection=dg.AssetSelection.assets(*fold_assets),
+    executor_def=dg.in_process_executor,
+    description="One fold: its features, its decisions and the verdict on them.",
 )

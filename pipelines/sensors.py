@@ -1,4 +1,4 @@
-"""The inbox sensor: a CSV lands, t0 is frozen, its rebalance runs.
+"""The sensors: a CSV lands, t0 is frozen, its rebalance runs; a day without its decision gets it.
 
 The cursor only saves re-reading files it has seen; everything that must not be forgotten is in the store, so a lost or
 unreadable cursor costs one longer look. A run key carries t0 and the attempt, because Dagster never runs a key twice: a
@@ -7,20 +7,29 @@ failed rebalance must be resumable, and a Dagster instance may outlive the store
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
 import simplejson
 
+from assets.desk.artifacts import LATEST_EXECUTED
 from assets.desk.assets import rebalances, signal_inbox
 from assets.desk.desk import Desk
 from assets.desk.detection import Look, Sighting, Sightings, detection_of, has_expired, holder_of_lock, look
-from pipelines.jobs import REBALANCE_JOB, rebalance_job
+from assets.research.archive import find_document, step_key
+from assets.research.research_desk import ResearchDesk
+from assets.research.steps import STEPS
+from pipelines.jobs import REBALANCE_JOB, RESEARCH_JOB, rebalance_job, research_job
 from resources.documents import to_iso
+from resources.history import source_of
 from resources.settings import load_settings
 from resources.store import NotFound
 
 PARTITION_TAG = "dagster/partition"
 T0_TAG = "desk/t0"
+
+# So long after midnight the sensor leaves the day's decision to the schedule.
+_SCHEDULE_FIRST = timedelta(minutes=10)
 
 
 def read_cursor(cursor: str | None) -> Sightings:
@@ -103,3 +112,41 @@ def inbox_sensor(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Des
         cursor=write_cursor(found.sightings),
         skip_reason=None if run_requests else f"{len(found.sightings)} files seen, nothing new",
     )
+
+
+def undecided(research: ResearchDesk, day: date) -> list[str]:
+    """The symbols without a whole decision of ``day``."""
+    source = source_of(research.settings) if research.history is None else research.history.source
+    return [
+        symbol
+        for symbol in research.settings.research_symbols
+        if find_document(research.store, step_key(source, symbol, day, STEPS[-1])) is None
+    ]
+
+
+@dg.sensor(
+    job=research_job,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Today's decision where midnight's run did not make it: first start, a source that was away, a kill.",
+)
+def decision_sensor(
+    context: dg.SensorEvaluationContext, research: dg.ResourceParam[ResearchDesk]
+) -> dg.RunRequest | dg.SkipReason:
+    """Request today's partition once an attempt, at most ``max_attempts`` times. The schedule has its chance first,
+    and the first rebalance of a fresh desk is not kept waiting by it."""
+    now = research.clock.now()
+    if now - datetime.combine(now.date(), time(), UTC) < _SCHEDULE_FIRST:
+        return dg.SkipReason("midnight's own run comes first")
+    if find_document(research.store, LATEST_EXECUTED) is None and context.cursor is None:
+        context.update_cursor("waited")
+        return dg.SkipReason("the desk's first rebalance comes first")
+    missing = undecided(research, now.date())
+    if not missing:
+        return dg.SkipReason("today's decision is made")
+    day = now.date().isoformat()
+    runs = context.instance.get_runs(dg.RunsFilter(job_name=RESEARCH_JOB, tags={PARTITION_TAG: day}))
+    attempt = next_attempt(runs, day, research.settings.max_attempts)
+    if attempt is None:
+        return dg.SkipReason(f"{', '.join(missing)}: a run is under way, or its attempts are spent")
+    return dg.RunRequest(run_key=f"{day}:{attempt}", partition_key=day, tags={T0_TAG: day})

@@ -35,6 +35,7 @@ from assets.research.decision import (
 from assets.research.models import Models, filter_returns, position_exit, seed_of, train_models
 from assets.research.regime.risk_on import LatentModel
 from assets.research.signatures.realised_volatility import RealisedVolatility
+from assets.research.steps import SOURCES, STEPS
 from assets.research.stopping.exits import ExitRule, train_exit_rule
 from assets.research.trading.exposure import Execution, Step
 from assets.research.trading.impact import Recalibration, recalibrate
@@ -48,26 +49,13 @@ from resources.history import History
 from resources.settings import Settings
 from resources.store import AlreadyExists, NotFound, Store
 
-# The steps of brief 1 in its order, as assets, commands and objects are named.
-STEPS = (
-    "data_pull",
-    "feature_extraction",
-    "regime_gate",
-    "bias_computation",
-    "target_sizing",
-    "execution_rate",
-    "impact_tracking",
-    "risk_checks",
-    "position_management",
-    "weekly_calibration",
-)
-SOURCES = ("bars_1h", "daily_close", "funding_24h", "oi_24h", "options_moves", "slippage_log")
-
 # Days of source tables behind a decision: the filter's burn-in and the test window, and a week for the features.
 _SOURCE_DAYS = 120
 # A decision looks this far back for the book it continues; after a longer pause it starts flat.
 _CHAIN_DAYS = 60
 _HISTORY_DAYS = 90
+# Where the leakage guard cuts: yesterday, a week and a month before.
+_LEAKAGE_DAYS = (1, 7, 30)
 _TABLES = tuple(field.name for field in fields(Tables))
 
 
@@ -645,6 +633,47 @@ def replay(research: Research, symbol: str, day: date) -> list[Replayed]:
         fresh = json.loads(dump_document(again))
         replayed.append(Replayed(step, tuple(_differences({name: stored[name] for name in fresh}, fresh))))
     return replayed
+
+
+def leaked_features(research: Research, symbol: str, day: date) -> list[str]:
+    """Which features of earlier days change when later data are cut away: none, unless something looks ahead.
+
+    The day's tables are cut at a few earlier midnights; the last feature row of each piece must have the bits of the
+    same row computed from the whole. Nothing to compare where the day's data were refused.
+    """
+    pulled, _ = _result(research, symbol, day, "data_pull")
+    if pulled["refusal"]:
+        return []
+    tables = load_tables(research, symbol, pulled["tables"])
+    whole = panel_of(symbol, tables).features
+    leaks = []
+    for back in _LEAKAGE_DAYS:
+        at = day - timedelta(days=back)
+        early = panel_of(symbol, tables.known_at(at)).features.iloc[[-1]]
+        alike = early.eq(whole.loc[early.index]) | (early.isna() & whole.loc[early.index].isna())
+        leaks += [f"{name} of {at}" for name, same in alike.iloc[0].items() if not same]
+    return leaks
+
+
+def bound_violations(research: Research, symbol: str, day: date) -> list[str]:
+    """Which bounds the decision of ``day`` breaks: none."""
+    gate, _ = _value(research, symbol, day, "regime_gate", GateStep)
+    bias, _ = _value(research, symbol, day, "bias_computation", BiasStep)
+    extraction, _ = _extraction(research, symbol, day)
+    management, _ = _value(research, symbol, day, "position_management", Management)
+    held, before = management.settlement.book.exposure, extraction.marked.exposure
+    cap = research.configuration.exposure_cap
+    broken = []
+    if gate.day.probability is not None and not 0 <= gate.day.probability <= 1:
+        broken.append(f"probability {gate.day.probability}")
+    if bias.value is not None and not -1 <= bias.value <= 1:
+        broken.append(f"bias {bias.value}")
+    if abs(held) > cap:
+        broken.append(f"exposure {held} beyond {cap}")
+    # Without a price nothing is traded, which may leave what was held; more of it is what the gate forbids.
+    if gate.day.state == "GATE-OFF" and (abs(held) > abs(before) or held * before < 0):
+        broken.append(f"exposure went from {before} to {held} while the gate was off")
+    return broken
 
 
 def _differences(stored: Any, fresh: Any, path: str = "") -> Iterator[str]:

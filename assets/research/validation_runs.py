@@ -109,15 +109,20 @@ def run(research: Research, symbol: str, folds: Sequence[Fold], workers: int) ->
                 yield _store_report(research, symbol, result)
 
 
-def summarise(research: Research, symbol: str, folds: Sequence[Fold]) -> Document:
-    """Every stored fold's verdict and the performance across all their days, published for the screen."""
-    results, refused = [], []
-    for fold in folds:
-        stored = archive.find_document(research.store, _key(research, symbol, fold, REPORT))
-        if stored is None:
-            refused.append(fold.name)
-        else:
-            results.append(archive.load_value(FoldResult, stored["result"]))
+def reported_folds(research: Research, symbol: str) -> list[Fold]:
+    """The folds with a report under the configuration in force, in order."""
+    key = _key(research, symbol, fold_of(date(1970, 1, 1), research.configuration.scheme), REPORT)
+    prefix = key.removesuffix(f"1970-01-01/{REPORT}")
+    names = [entry.key.removeprefix(prefix) for entry in research.store.list(prefix)]
+    return [fold_named(name.partition("/")[0], research) for name in names if name.endswith(f"/{REPORT}")]
+
+
+def summarise(research: Research, symbol: str) -> Document:
+    """Every reported fold's verdict and the performance across all their days, published for the screen."""
+    results = []
+    for fold in reported_folds(research, symbol):
+        stored = archive.read_document(research.store, _key(research, symbol, fold, REPORT))
+        results.append(archive.load_value(FoldResult, stored["result"]))
     if not results:
         raise BadInput("no fold has a report yet", column="fold")
     days = [day for result in results for day in result.days]
@@ -139,7 +144,6 @@ def summarise(research: Research, symbol: str, folds: Sequence[Fold]) -> Documen
             }
             for result in results
         ],
-        "without_report": refused,
         "accepted_folds": sum(result.accepted for result in results),
         "overall": archive.dump_value(performance_of(days)),
         "buy_and_hold": archive.dump_value(buy_and_hold_of(days, rate)),

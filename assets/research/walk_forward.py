@@ -18,7 +18,7 @@ import pandas as pd
 
 from assets.research.bad_input import BadInput
 from assets.research.configuration import ResearchConfiguration
-from assets.research.data.contracts import DAY, HOUR, daily_close, daily_funding
+from assets.research.data.contracts import DAY, HOUR, daily_close, daily_funding, known_at
 from assets.research.data.features import LOOKBACK_HOURS, feature_table, outcome_table
 from assets.research.decision import Decision, Known, decide, feature_row, first_book, mark
 from assets.research.models import Models, filter_returns, train_models
@@ -79,6 +79,13 @@ class Tables:
     funding_settlements: pd.DataFrame | None = None
     oi_24h: pd.DataFrame | None = None
     options_moves: pd.DataFrame | None = None
+
+    def known_at(self, day: date) -> "Tables":
+        """The rows that were known at 00:00 of ``day``."""
+        at = pd.Timestamp(day, tz="UTC").to_pydatetime()
+        bars = known_at(self.bars_1h, at)
+        rest = (self.funding_settlements, self.oi_24h, self.options_moves)
+        return Tables(bars, *(None if table is None else known_at(table, at) for table in rest))
 
     def between(self, first: date, last: date) -> "Tables":
         """What the decisions of ``first`` to ``last`` and their outcomes need: the look back of the first feature
