@@ -140,13 +140,19 @@ def test_a_martingale_is_worth_nothing_however_it_is_stopped():
     assert -ERRORS * bound.upper.error <= bound.upper.mean <= 0.2
 
 
-def test_rough_paths_are_worth_stopping():
-    # H = 0.1 with 10 dates: at least the best single date is beaten clearly, which is worth E W = 0.
-    problem = FractionalBrownianMotion(0.1, 10)
-    policy = longstaff_schwartz.fit(problem, paths=1 << 13, seed=1)
-    bound = bounds(problem, policy, paths=1 << 14, outer=64, inner=256, seed=2)
-    assert bound.lower.mean > 0.5
-    assert bound.lower.mean <= bound.upper.mean + ERRORS * (bound.lower.error + bound.upper.error)
+def test_unlike_assets_are_valued_as_published():
+    problem = MaxCall.asymmetric(2, 100)
+    policy = longstaff_schwartz.fit(problem, paths=1 << 15, seed=1)
+    lower, upper = bounds(problem, policy, paths=1 << 16, outer=128, inner=256, seed=2)
+    assert lower.mean - ERRORS * lower.error <= 19.8075 <= upper.mean + ERRORS * upper.error
+    assert lower.mean >= 19.8075 * 0.995 - ERRORS * lower.error
+
+
+@pytest.mark.parametrize(("hurst", "published"), [(0.1, 1.049), (0.7, 0.207)])
+def test_fractional_paths_are_worth_at_most_and_nearly_what_was_published(hurst: float, published: float):
+    problem = FractionalBrownianMotion(hurst, 100)
+    lower = lower_bound(problem, longstaff_schwartz.fit(problem, paths=1 << 13, seed=1), paths=1 << 14, seed=2)
+    assert published - 0.03 - ERRORS * lower.error <= lower.mean <= published + ERRORS * lower.error
 
 
 def test_hedging_keeps_the_mean_and_takes_noise_away():

@@ -65,14 +65,14 @@ def test_max_call_pays_the_discounted_excess_of_the_dearest_asset():
     assert problem.open_to_stop(state, 3, problem.payoff(state, 3)).tolist() == [True, False]
 
 
-def test_interchangeable_assets_are_seen_in_falling_order_and_others_in_their_places():
+def test_interchangeable_assets_are_seen_in_falling_order_and_others_in_their_places_too():
     state = np.log(np.array([[90, 130, 95]], np.float32))
     payoff = np.array([30.0])
     alike = MaxCall.symmetric(3, 90).features(state, 3, payoff)
     np.testing.assert_allclose(np.exp(alike[0, :3]), [1.3, 0.95, 0.9], rtol=1e-5)
     unlike = MaxCall.asymmetric(3, 90).features(state, 3, payoff)
-    np.testing.assert_allclose(np.exp(unlike[0, :3]), [0.9, 1.3, 0.95], rtol=1e-5)
-    assert alike[0, 3] == unlike[0, 3] == 30
+    np.testing.assert_allclose(np.exp(unlike[0, :6]), [0.9, 1.3, 0.95, 1.3, 0.95, 0.9], rtol=1e-5)
+    assert alike[0, -1] == unlike[0, -1] == 30
 
 
 def test_volatilities_of_unlike_assets_are_the_published_ones():
