@@ -85,6 +85,8 @@ class Server:
         while True:
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/boot"):
                 break
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the dashboard ended with status {self._process.returncode}")
             time.sleep(0.1)
 
     def cpu(self) -> float:
