@@ -19,15 +19,19 @@ from tornado.web import RequestHandler, StaticFileHandler
 from dashboards.auth import BcryptAuthProvider
 from dashboards.page import THEME, Page, PageContext
 from dashboards.pages.desk import DeskPage
+from dashboards.pages.quant import QuantPage
+from dashboards.research_snapshot import ResearchPoller
 from dashboards.snapshot import Poller
 from resources.clock import Clock, SystemClock
 from resources.settings import Settings
 from resources.store import Store, open_store
 
 # The pages in the order of the bar: a new page is a module in ``pages`` and its class here.
-PAGES: tuple[type[Page], ...] = (DeskPage,)
+PAGES: tuple[type[Page], ...] = (DeskPage, QuantPage)
 
 REFRESH_SECONDS = 1.0
+# Research decides once a day; a new decision is on the screen within four of these.
+RESEARCH_REFRESH_SECONDS = 5.0
 
 # A closed tab's session stops costing within these; longer than a reload takes, shorter than a lunch.
 _SESSION_LIFETIME_MS = 10_000
@@ -107,11 +111,12 @@ def create_app(settings: Settings, store: Store, clock: Clock) -> Any:
     more: dict[str, Any] = {}
     if settings.auth != "off":
         more = {"auth_provider": BcryptAuthProvider(settings, version), "cookie_secret": settings.cookie_secret}
-    poller = Poller(store, clock)
+    poller, research = Poller(store, clock), ResearchPoller(store, clock, settings)
     context = PageContext(
         settings=settings,
         clock=clock,
         poller=poller,
+        research=research,
         boot_id=secrets.token_hex(8),
         theme_version=version,
         nav=[(page.title, page.route) for page in PAGES],
@@ -136,13 +141,14 @@ def create_app(settings: Settings, store: Store, clock: Clock) -> Any:
         check_unused_sessions_milliseconds=_SESSION_CHECK_MS,
         **more,
     )
-    server.io_loop.add_callback(_poll, poller)
+    server.io_loop.add_callback(_poll, poller, REFRESH_SECONDS)
+    server.io_loop.add_callback(_poll, research, RESEARCH_REFRESH_SECONDS)
     return server
 
 
-async def _poll(poller: Poller) -> None:
+async def _poll(poller: Poller | ResearchPoller, seconds: float) -> None:
     # The task is kept by the loop only weakly, so it is held here for as long as the server runs.
-    await asyncio.ensure_future(poller.run(REFRESH_SECONDS))
+    await asyncio.ensure_future(poller.run(seconds))
 
 
 def _origins(settings: Settings) -> list[str]:

@@ -83,6 +83,18 @@ def ratio(value: Number | None, *, signed: bool = True) -> str:
     return MISSING if number is None else _signed(number, 2, signed)
 
 
+def number(value: Number | None, *, signed: bool = False, significant: int = 3) -> str:
+    """A number of unknown size: ``0.0123``, ``4,210``, and ``1.2e−7`` where plain digits would not be read."""
+    figure = _decimal(value)
+    if figure is None:
+        return MISSING
+    if not figure or -4 <= figure.adjusted() < 6:
+        return _signed(figure, _decimals(figure, significant=significant, least=0, most=7), signed)
+    mantissa, _, exponent = f"{abs(figure):.{significant - 1}e}".partition("e")
+    sign = MINUS if figure < 0 else _PLUS if signed else ""
+    return f"{sign}{mantissa}e{int(exponent)}".replace("-", MINUS)
+
+
 def axis_value(value: float, step: float) -> str:
     """A tick label of an axis whose ticks are ``step`` apart: as many decimals as the step needs, 1e9 as ``bn``."""
     unit, suffix = (1e9, " bn") if abs(value) >= 1e9 else (1.0, "")

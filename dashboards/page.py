@@ -15,12 +15,16 @@ import jinja2
 import panel as pn
 
 from dashboards.components.pills import market_source
+from dashboards.research_snapshot import ResearchPoller
 from dashboards.snapshot import Poller
 from dashboards.theme.tokens import custom_properties
 from resources.clock import Clock
 from resources.settings import Settings
 
 THEME = Path(__file__).parent / "theme"
+
+# Half the silence after which the page calls the connection lost.
+BEAT_MS = 2000
 
 _LOOK_MS = 1000
 _SHELL = jinja2.Template((THEME / "template.html").read_text(encoding="utf-8"))
@@ -34,6 +38,7 @@ class PageContext:
     settings: Settings
     clock: Clock
     poller: Poller
+    research: ResearchPoller
     boot_id: str
     theme_version: str
     nav: list[tuple[str, str]] = field(default_factory=list)
@@ -65,7 +70,7 @@ class Page(ABC):
             "page_title": self.title,
             "route": self.route,
             "nav": context.nav,
-            "source": market_source(context.poller.snapshot),
+            "source": self.source(),
             "auth": context.settings.auth != "off",
             "palette": custom_properties(),
             "theme_version": context.theme_version,
@@ -74,6 +79,10 @@ class Page(ABC):
         for name, value in shown.items():
             shell.add_variable(name, value)
         return shell
+
+    def source(self) -> str | None:
+        """Where the numbers of this page come from, shown beside its title; None while there are none."""
+        return market_source(self.context.poller.snapshot)
 
     def query(self) -> dict[str, str]:
         """The first value of each parameter in the address of this session."""

@@ -14,13 +14,10 @@ from dashboards.components.exposure import exposure
 from dashboards.components.pills import market_source, status_pills
 from dashboards.components.positions import positions
 from dashboards.components.rebalance import rebalance
-from dashboards.page import Page, PageContext
+from dashboards.page import BEAT_MS, Page, PageContext
 from dashboards.series import Series
 from dashboards.snapshot import Snapshot
 from resources.settings import Settings
-
-# Half the silence after which the page calls the connection lost.
-_BEAT_MS = 2000
 
 
 def desk(snapshot: Snapshot, settings: Settings, now: datetime) -> dict[str, Any]:
@@ -99,7 +96,7 @@ class _Session:
     def _refresh(self) -> None:
         snapshot = self._page.context.poller.snapshot
         now = self._page.context.now_ms()
-        if now - self._beat >= _BEAT_MS or now < self._beat:
+        if now - self._beat >= BEAT_MS or now < self._beat:
             self._beat = self.board.beat = now
         if snapshot.version == self._version:
             return

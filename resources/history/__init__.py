@@ -17,6 +17,8 @@ from resources.settings import Settings
 
 Source = Literal["SIMULATED", "RECORDED", "BINANCE"]
 
+_SOURCES: dict[str, Source] = {"simulated": "SIMULATED", "recorded": "RECORDED", "binance": "BINANCE"}
+
 
 class HistoryError(MarketError):
     """The history cannot be opened or read; the message says which file, symbol or setting."""
@@ -61,13 +63,18 @@ class History(Protocol):
         ...
 
 
+def source_of(settings: Settings) -> Source:
+    """The source of ``open_history`` by name, without opening anything. Raises HistoryError as it does."""
+    return _SOURCES[_named(settings).partition(":")[0]]
+
+
 def open_history(settings: Settings) -> History:
     """The history ``settings.history`` names, or the one that belongs to ``settings.market`` when that is empty.
 
     Raises HistoryError (a MarketError) when it cannot be opened, saying what to set.
     """
     # Imported here so that a process pays for its own source only.
-    kind, _, folder = (settings.history or _following(settings.market)).partition(":")
+    kind, _, folder = _named(settings).partition(":")
     if kind == "simulated":
         from resources.history.simulated import SimulatedHistory
 
@@ -79,6 +86,10 @@ def open_history(settings: Settings) -> History:
     from resources.history.binance import BinanceHistory
 
     return BinanceHistory()
+
+
+def _named(settings: Settings) -> str:
+    return settings.history or _following(settings.market)
 
 
 def _following(market: str) -> str:
