@@ -17,15 +17,12 @@ import click
 import simplejson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from resources.settings import Settings, load_settings
+from pipelines.research_cli import decide, train, walk_forward
+from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
+from resources.settings import Settings
 
 # Each command imports what it needs: `desk --help` answers at once.
-
-FAILED, REFUSED = 1, 3
-# Piped into a file or another program nothing is cut at a screen's width.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -35,31 +32,6 @@ def main() -> None:
 
     Settings are DESK_* environment variables; the README lists them.
     """
-
-
-@contextmanager
-def _speaking_plainly() -> Iterator[None]:
-    """What the desk or its surroundings refuse is one line and status 3, not a traceback."""
-    from assets.accounting.book import LedgerError
-    from assets.desk.rebalance import ClockBehind, ExecutionBusy, RebalanceRefused
-    from resources.market import MarketError
-    from resources.store import StoreError
-
-    try:
-        yield
-    except (StoreError, MarketError, LedgerError, RebalanceRefused, ExecutionBusy, ClockBehind) as error:
-        click.echo(f"desk: {error}", err=True)
-        sys.exit(REFUSED)
-    except simplejson.JSONDecodeError as error:
-        click.echo(f"desk: a stored document is not JSON ({error}); `desk verify` names it", err=True)
-        sys.exit(REFUSED)
-
-
-def _settings() -> Settings:
-    try:
-        return load_settings()
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 @contextmanager
@@ -77,14 +49,6 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
         yield step
 
 
-def _table(title: str, says: str) -> Table:
-    """Two columns, the second folded rather than cut where the screen is narrow."""
-    table = Table(show_edge=False, header_style="bold")
-    table.add_column(title, overflow="fold")
-    table.add_column(says, overflow="fold")
-    return table
-
-
 @main.command()
 @click.option("--open/--no-open", "open_pages", default=False, help="Open the dashboard in a browser.")
 @click.option("--sample/--no-sample", default=True, help="Drop a sample CSV when the inbox has none for today.")
@@ -97,8 +61,8 @@ def up(open_pages: bool, sample: bool) -> None:
     from assets.desk.desk import open_desk
     from pipelines.up import Supervisor, answers, dagster_home, services
 
-    settings = _settings()
-    with _speaking_plainly():
+    settings = settings_or_exit()
+    with speaking_plainly():
         desk = open_desk(settings)
         desk.ledger()
     dashboard = f"http://{settings.host}:{settings.dashboard_port}"
@@ -122,7 +86,7 @@ def up(open_pages: bool, sample: bool) -> None:
     try:
         click.echo(f"Signal Desk is starting on {desk.store.url}, market {desk.market.name} ...")
         if sample and settings.market == "simulated":
-            with _speaking_plainly():
+            with speaking_plainly():
                 _drop_sample(desk, settings)
         ready = supervisor.wait_until(lambda: answers(settings.dagster_address) and answers(dashboard), seconds=120)
         if ready:
@@ -151,9 +115,9 @@ def demo(folder: Path | None) -> None:
 
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise click.UsageError(f"{folder} is not empty")
-    with _speaking_plainly(), _bars() as step:
-        summary = run_demo(_settings(), folder, step)
-    table = _table("SIMULATED day", "")
+    with speaking_plainly(), _bars() as step:
+        summary = run_demo(settings_or_exit(), folder, step)
+    table = plain_table("SIMULATED day", "")
     for outcome in summary.outcomes:
         table.add_row(f"rebalance {outcome['rebalance_id']}", outcome["status"])
     table.add_row("names flipped / dropped by the second signal", f"{summary.flipped} / {summary.dropped}")
@@ -177,8 +141,8 @@ def tick(resident: bool) -> None:
     from assets.desk.desk import open_desk
     from assets.desk.tick import Ticker
 
-    settings = _settings()
-    with _speaking_plainly():
+    settings = settings_or_exit()
+    with speaking_plainly():
         desk = open_desk(settings)
         if not resident:
             result = Ticker(desk).tick()
@@ -210,8 +174,8 @@ def drop(file: Path | None, sample: bool, force: bool) -> None:
 
     if (file is None) != sample:
         raise click.UsageError("give a FILE, or --sample")
-    settings = _settings()
-    with _speaking_plainly():
+    settings = settings_or_exit()
+    with speaking_plainly():
         desk = open_desk(settings)
         if sample:
             if settings.market != "simulated":
@@ -265,15 +229,15 @@ def status(as_json: bool) -> None:
     """
     from assets.desk.status import desk_status
 
-    settings = _settings()
-    with _speaking_plainly():
+    settings = settings_or_exit()
+    with speaking_plainly():
         from assets.desk.desk import open_desk
 
         state = desk_status(open_desk(settings))
     if as_json:
         click.echo(simplejson.dumps(state.document(), use_decimal=True, indent=2))
     else:
-        table = _table("Signal Desk", settings.store)
+        table = plain_table("Signal Desk", settings.store)
         for label, text in state.lines():
             table.add_row(label, text)
         console.print(table)
@@ -301,8 +265,10 @@ def flow(kind: str, amount: str, reason: str, flow_id: str | None) -> None:
     if number <= 0:
         raise click.UsageError(f"AMOUNT must be above 0, got {amount}")
     flow_id = flow_id or secrets.token_hex(6)
-    with _speaking_plainly():
-        posted, new = post_flow(open_desk(_settings()), number if kind == "deposit" else -number, reason, flow_id)
+    with speaking_plainly():
+        posted, new = post_flow(
+            open_desk(settings_or_exit()), number if kind == "deposit" else -number, reason, flow_id
+        )
     when = "posted" if new else f"posted before, at {posted.time.isoformat()}"
     click.echo(f"{when}: {posted.amount:+,}, id {flow_id}")
 
@@ -314,8 +280,8 @@ def verify(as_json: bool) -> None:
     from assets.desk.desk import open_desk
     from assets.desk.verify import verify as recompute
 
-    with _speaking_plainly(), _bars() as step:
-        report = recompute(open_desk(_settings()), step)
+    with speaking_plainly(), _bars() as step:
+        report = recompute(open_desk(settings_or_exit()), step)
     if as_json:
         found = [{"key": d.key, "what": d.what} for d in report.differences]
         counts = {name: getattr(report, name) for name in ("segments", "rebalances", "log_rows", "days")}
@@ -346,8 +312,8 @@ def replay(bars: Path, signals: Path, days: int | None, into: Path) -> None:
 
     if into.exists() and any(into.iterdir()):
         raise click.UsageError(f"{into} is not empty")
-    with _speaking_plainly(), _bars() as step:
-        result = run_replay(_settings(), bars, signals, into, days, step)
+    with speaking_plainly(), _bars() as step:
+        result = run_replay(settings_or_exit(), bars, signals, into, days, step)
     click.echo(
         f"{result.ticks:,} ticks, {result.rebalances} rebalances, {result.ticks_per_second:,.0f} ticks/s; "
         f"Portfolio Value {result.portfolio_value:,}, Total P&L Since Inception {result.total_pnl:+,}"
@@ -375,8 +341,8 @@ def export(what: str, first: datetime | None, last: datetime | None, form: str, 
         raise click.UsageError("--to lies before --from")
     begin: date = first.date() if first else date.min
     end: date = last.date() if last else date.max
-    with _speaking_plainly():
-        rows = list(EXPORTS[what](open_desk(_settings()), begin, end))
+    with speaking_plainly():
+        rows = list(EXPORTS[what](open_desk(settings_or_exit()), begin, end))
     if form == "json":
         output.write(simplejson.dumps(rows, use_decimal=True, indent=1) + "\n")
         return
@@ -385,3 +351,7 @@ def export(what: str, first: datetime | None, last: datetime | None, form: str, 
 
 if __name__ == "__main__":
     main()
+
+
+for command in (decide, train, walk_forward):
+    main.add_command(command)

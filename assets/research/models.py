@@ -29,7 +29,7 @@ from assets.research.trading.exposure import (
     estimate_scale,
     forecast_of,
 )
-from assets.research.training.direction import DirectionModel, TrainingConfig, train_direction
+from assets.research.training.direction import Device, DirectionModel, TrainingConfig, train_direction
 from assets.research.validation import Fold
 
 _BASIS_POINT = 1e-4
@@ -101,6 +101,7 @@ def train_models(
     fold: Fold,
     configuration: ResearchConfiguration,
     exits: ExitConfig | None,
+    device: Device = "cpu",
 ) -> Models:
     """All models of a fold from the rows of ``feature_table`` and ``outcome_table`` within its training window.
 
@@ -113,7 +114,7 @@ def train_models(
     returns = followed["return"].to_numpy(dtype=np.float64)
     seed = seed_of(fold, configuration)
     direction = train_direction(
-        known[list(TRAINING.columns)].to_numpy(dtype=np.float64), returns, TRAINING, seed=seed,
+        known[list(TRAINING.columns)].to_numpy(dtype=np.float64), returns, TRAINING, seed=seed, device=device,
         times=[at.to_pydatetime() for at in pd.DatetimeIndex(known.index)],
     )  # fmt: skip
     realised = followed["realised_volatility"].to_numpy(dtype=np.float64)
@@ -128,7 +129,7 @@ def train_models(
     usual = float(np.nanmean(funding)) if np.isfinite(funding).any() else None
     exit_rule = None
     if exits is not None:
-        exit_rule = train_exit_rule(position_exit(latent, execution, configuration), exits, seed=seed)
+        exit_rule = train_exit_rule(position_exit(latent, execution, configuration), exits, seed=seed, device=device)
     return Models(fold, direction, volatility, latent, execution, usual, exit_rule)
 
 

@@ -40,17 +40,21 @@ from assets.research.stopping.exits import ExitRule, train_exit_rule
 from assets.research.trading.exposure import Execution, Step
 from assets.research.trading.impact import Recalibration, recalibrate
 from assets.research.trading.risk import RiskReport
-from assets.research.training.direction import DirectionModel
+from assets.research.training.direction import Device, DirectionModel
 from assets.research.validation import Fold, fold_of
 from assets.research.walk_forward import LOOK_BACK, Tables, panel_of
 from resources.clock import Clock
 from resources.documents import Document, dump_document, sha256_hex, to_iso
 from resources.history import History
+from resources.market import MarketError
 from resources.settings import Settings
 from resources.store import AlreadyExists, NotFound, Store
 
-# Days of source tables behind a decision: the filter's burn-in and the test window, and a week for the features.
-_SOURCE_DAYS = 120
+# Days of source tables behind a decision: the filter's burn-in, the test window and the one before it, whose models may
+# still be in force, and a week for the features.
+_SOURCE_DAYS = 150
+# So long after 00:00 a table that lacks its newest rows is asked for again; later the decision is made without them.
+_PATIENCE = timedelta(minutes=10)
 # A decision looks this far back for the book it continues; after a longer pause it starts flat.
 _CHAIN_DAYS = 60
 _HISTORY_DAYS = 90
@@ -85,7 +89,7 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
     """The source table ``name`` of brief 1 as it was at 00:00 of ``day``, stored, with what is wrong with it.
 
     A table the source does not have is absent with the reason; nothing is made up. Raises MarketError where the
-    source does not answer.
+    source does not answer, and while it may still be about to.
     """
     key = archive.source_key(research.source, symbol, day, name)
     found = archive.find_document(research.store, key)
@@ -103,6 +107,8 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
         for each, table in tables.items()
     }
     findings = [] if name not in tables else _findings(tables[name], contract, midnight(day))
+    if any(finding.rule == "late" for finding in findings) and research.clock.now() < midnight(day) + _PATIENCE:
+        raise MarketError(f"{symbol}: {name} is not complete yet: {findings[0].message}")
     document = {
         "table": name,
         "symbol": symbol,
@@ -111,7 +117,7 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
         "pulled_utc": to_iso(research.clock.now()),
         "tables": stored,
         "absence": absence,
-        "findings": [asdict(finding) | {"at": _place(finding.at)} for finding in findings],
+        "findings": [archive.dump_value(finding) for finding in findings],
     }
     return written_once(research.store, key, document)
 
@@ -190,14 +196,30 @@ def _source_table(research: Research, symbol: str, day: date, name: str, table: 
 # -------------------------------------------------------------------------------------------------------- models
 
 
-def trained(research: Research, symbol: str, day: date) -> tuple[Models, Document]:
-    """The models in force on ``day``, those of its fold, and their manifest; trained from the history when the store
-    has none. Raises BadInput where the training window has holes or is too short, MarketError without a source."""
-    fold = fold_of(day, research.configuration.scheme)
-    manifest = archive.find_document(research.store, _model_key(research, symbol, fold, "manifest.json"))
+def trained(research: Research, symbol: str, day: date, device: Device = "cpu") -> tuple[Models, Document]:
+    """The models in force on ``day`` and their manifest: those of its fold, trained on ``device`` from the history
+    when the store has none.
+
+    Where the fold's training window has holes, the models before it stay in force as long as the history behind a
+    decision reaches back to their fold; ``data_pull`` names the fold used. Raises BadInput where there are none such,
+    MarketError without a source.
+    """
+    scheme = research.configuration.scheme
+    fold = fold_of(day, scheme)
+    manifest = _manifest(research, symbol, fold)
     if manifest is None:
-        manifest = _train(research, symbol, fold)
+        try:
+            manifest = _train(research, symbol, fold, device)
+        except BadInput:
+            fold = fold_of(fold.test_start - timedelta(days=1), scheme)
+            manifest = _manifest(research, symbol, fold)
+            if manifest is None:
+                raise
     return load_models(research, symbol, fold, manifest), manifest
+
+
+def _manifest(research: Research, symbol: str, fold: Fold) -> Document | None:
+    return archive.find_document(research.store, _model_key(research, symbol, fold, "manifest.json"))
 
 
 def tables_between(research: Research, symbol: str, first: date, last: date) -> Tables:
@@ -232,11 +254,11 @@ def load_tables(research: Research, symbol: str, stored: Mapping[str, str]) -> T
     )
 
 
-def _train(research: Research, symbol: str, fold: Fold) -> Document:
+def _train(research: Research, symbol: str, fold: Fold, device: Device) -> Document:
     configuration = research.configuration
     tables = tables_between(research, symbol, fold.train_start, fold.train_end - timedelta(days=1))
     panel = panel_of(symbol, tables)
-    models = train_models(panel.features, panel.outcomes, fold, configuration, None)
+    models = train_models(panel.features, panel.outcomes, fold, configuration, None, device)
     parts = {
         "direction.npz": models.direction.to_bytes(),
         "models.json": dump_document(
@@ -293,7 +315,7 @@ def _model_key(research: Research, symbol: str, fold: Fold, name: str) -> str:
     return archive.model_key(research.source, symbol, fold.name, research.configuration.fingerprint, name)
 
 
-def trained_exit_rule(research: Research, symbol: str, day: date) -> ExitRule:
+def trained_exit_rule(research: Research, symbol: str, day: date, device: Device = "cpu") -> ExitRule:
     """The exit rule of ``day``, trained at its 00:00; a killed training goes on from its last checkpoint."""
     store, configuration = research.store, research.configuration
     key = archive.exit_rule_key(research.source, symbol, day, "rule.npz")
@@ -310,6 +332,7 @@ def trained_exit_rule(research: Research, symbol: str, day: date) -> ExitRule:
         position_exit(models.latent, models.execution, configuration),
         configuration.exits,
         seed=seed_of(models.fold, configuration) + day.toordinal(),
+        device=device,
         checkpoint=begun,
         on_checkpoint=lambda content: void(store.write(checkpoint, content)),
     )
@@ -404,6 +427,7 @@ def _data_pull(research: Research, symbol: str, day: date) -> tuple[Document, Do
             for name, document in sources.items()
         },
         "model_version": model_version(manifest),
+        "model_fold": manifest["fold"],
         "model_manifest": sha256_hex(dump_document(manifest)),
         "previous": None if previous is None else previous.isoformat(),
     }
@@ -750,7 +774,3 @@ def written_once(store: Store, key: str, document: Document) -> Document:
 def _instant(table: pd.DataFrame, row: int) -> str | None:
     """The stamp of a row (0 the first, -1 the last); None in an empty table."""
     return None if table.empty else to_iso(pd.DatetimeIndex(table.iloc[:, 0])[row].to_pydatetime())
-
-
-def _place(at: datetime | int | None) -> str | int | None:
-    return at.isoformat() if isinstance(at, datetime) else at
