@@ -116,24 +116,29 @@ def networks_in(arrays: Arrays, dates: int) -> tuple[Network | None, ...]:
 
 
 def packed(kind: str, about: Mapping[str, Any], arrays: Arrays) -> bytes:
-    """``arrays`` as .npz, marked with what they are and what they were made from (``about``, JSON values)."""
+    """``arrays`` as .npz, sealed with what they are and what they were made from (``about``, JSON values)."""
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, mark=np.array(_mark(kind, about)), **dict(arrays))
+    np.savez(file, allow_pickle=False, seal=np.array(_seal(kind, about, arrays)), **dict(arrays))
     return file.getvalue()
 
 
 def unpacked(kind: str, about: Mapping[str, Any], content: bytes) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of ``packed``. Raises BadInput unless whole and marked with the same ``kind`` and ``about``."""
+    """The arrays of ``packed``. Raises BadInput unless whole and sealed with the same ``kind`` and ``about``."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    # A damaged archive may also claim to be encrypted, or packed in a way that is not supported.
+    except (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise BadInput(f"not readable ({error})", column="checkpoint") from None
-    if "mark" not in arrays or str(arrays.pop("mark")) != _mark(kind, about):
-        raise BadInput(f"made by another version, or no {kind} of this problem and setting", column="checkpoint")
+    if str(arrays.pop("seal", "")) != _seal(kind, about, arrays):
+        raise BadInput(f"damaged, of another version, or no {kind} of this problem and setting", column="checkpoint")
     return arrays
 
 
-def _mark(kind: str, about: Mapping[str, Any]) -> str:
-    text = json.dumps({"format": _FORMAT, "kind": kind, **about}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _seal(kind: str, about: Mapping[str, Any], arrays: Arrays) -> str:
+    """A digest of all that is stored: an array that went missing would otherwise read as "always continue"."""
+    digest = hashlib.sha256(json.dumps({"format": _FORMAT, "kind": kind, **about}, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()

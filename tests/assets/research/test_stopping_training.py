@@ -66,7 +66,7 @@ def test_a_checkpoint_of_another_training_is_refused(change: str, uninterrupted:
 
 def _pickled() -> bytes:
     file = io.BytesIO()
-    np.savez(file, mark=np.array([{}], dtype=object))
+    np.savez(file, seal=np.array([{}], dtype=object))
     return file.getvalue()
 
 
@@ -85,6 +85,19 @@ def test_half_a_checkpoint_is_refused(uninterrupted: tuple[NetworkPolicy, list[b
     middle = len(content) // 2
     with pytest.raises(BadInput, match="checkpoint"):
         deep.train(PROBLEM, TINY, seed=1, checkpoint=content[:middle] + bytes(64) + content[middle + 64 :])
+
+
+def test_no_changed_byte_changes_a_rule_unseen():
+    content = longstaff_schwartz.fit(PROBLEM, paths=200, seed=1).to_bytes()
+    whole, random = RegressionPolicy.from_bytes(PROBLEM, content).to_bytes(), np.random.default_rng(8)
+    for place in np.append(random.integers(len(content), size=150), len(content) - 1 - random.integers(3000, size=150)):
+        damaged = bytearray(content)
+        damaged[place] ^= int(random.integers(1, 256))
+        try:
+            restored = RegressionPolicy.from_bytes(PROBLEM, bytes(damaged))
+        except BadInput:
+            continue
+        assert restored.to_bytes() == whole  # what was hit does not matter to the content
 
 
 def test_rules_survive_being_stored(uninterrupted: tuple[NetworkPolicy, list[bytes]]):
