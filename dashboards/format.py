@@ -18,6 +18,9 @@ Number = Decimal | float | int
 # Above this a number would not fit a card with its cents, and cents say nothing.
 _NO_CENTS_FROM = Decimal(10) ** 9
 
+# The power of ten from which a ratio's percentage is written with an exponent: its digits could not be counted.
+_NO_PERCENT_FROM = 8
+
 
 class Split(NamedTuple):
     """A number in two tones: ``whole`` units and the quieter ``rest`` (cents), "" when there is none."""
@@ -66,9 +69,13 @@ def quantity(value: Number | None) -> str:
 
 
 def percent(ratio: Number | None, *, signed: bool = True, decimals: int = 2) -> str:
-    """A ratio as a percentage: 0.0049 is ``+0.49%``."""
-    number = _decimal(ratio)
-    return MISSING if number is None else _signed(number * 100, decimals, signed) + "%"
+    """A ratio as a percentage: 0.0049 is ``+0.49%``, 1.2e9 is ``+1.2e11%``."""
+    share = _decimal(ratio)
+    if share is None:
+        return MISSING
+    if share and share.adjusted() >= _NO_PERCENT_FROM:
+        return number(share * 100, signed=signed, significant=2) + "%"
+    return _signed(share * 100, decimals, signed) + "%"
 
 
 def basis_points(ratio: Number | None) -> str:

@@ -83,7 +83,7 @@ class ResearchPoller:
 
     async def run(self, seconds: float) -> None:
         """Refresh every ``seconds`` until cancelled; the store is read off the event loop."""
-        while self._keys:
+        while True:
             await asyncio.to_thread(self.refresh)
             await asyncio.sleep(seconds)
 
@@ -91,6 +91,8 @@ class ResearchPoller:
         """Look at the next document, at first and after a failure at all, and publish what changed. A store error keeps
         the old data and says why."""
         before = self._snapshot
+        if not self._keys:
+            return
         whole = before.version == 0 or bool(before.disconnected)
         due = self._keys if whole else [self._keys[self._turn]]
         self._turn = 0 if whole else (self._turn + 1) % len(self._keys)

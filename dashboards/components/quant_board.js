@@ -19,7 +19,7 @@ function actionOf(action, exportNow) {
 function save({name, content}) {
   const link = node("a", {href: URL.createObjectURL(new Blob([content], {type: "application/json"})), download: name})
   link.click()
-  URL.revokeObjectURL(link.href)
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000)
 }
 
 export function render({model}) {
@@ -123,7 +123,7 @@ export function render({model}) {
 
   model.on("quant", show)
   model.on("beat", beat)
-  model.on("msg:custom", (event) => save(event.data ?? event))
+  model.on("msg:custom", save)
   document.addEventListener("keydown", keys)
   const timer = setInterval(count, 1000)
   model.on("remove", () => {

@@ -11,10 +11,10 @@ from dashboards import quant_labels as labels
 from dashboards.components.pills import Pill
 from dashboards.components.quant_gate import STALE_AFTER_SECONDS
 from dashboards.components.quant_shown import Decided, Shown, moment
+from dashboards.components.quant_validation import WALK_FORWARD_JOB
 from resources.settings import Settings
 
 DAILY_JOB = "research_daily"
-WALK_FORWARD_JOB = "walk_forward"
 
 NO_IMPORT = "Uploaded weights are not loaded through a browser; use desk train"
 ONE_THEME = "There is one theme, dark; paper prints light"

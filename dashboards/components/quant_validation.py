@@ -8,7 +8,8 @@ from dashboards import quant_labels as labels
 from dashboards.components.quant_shown import Shown, day_name, moment
 from resources.documents import Document
 
-NO_SUMMARY = "No walk-forward stored yet: the job walk_forward writes it"
+WALK_FORWARD_JOB = "walk_forward_pool"
+NO_SUMMARY = f"No walk-forward yet: the job {WALK_FORWARD_JOB} runs it"
 
 _CRITERIA = (
     ("hit_rate", labels.HIT_RATE, "Share of traded days with a gain after costs"),

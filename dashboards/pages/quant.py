@@ -5,6 +5,7 @@ from typing import Any
 
 import panel as pn
 import simplejson
+from panel.models.esm import DataEvent
 
 from dashboards import quant_labels as labels
 from dashboards.components.quant_bias import bias
@@ -60,7 +61,7 @@ def _symbol(snapshot: ResearchSnapshot, symbol: str, research: SymbolResearch) -
         decided = Decided(research.decision)
     try:
         return _cards(decided, research.summary, snapshot.no_source, unreadable)
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         _log.exception("the documents of %s cannot be shown", symbol)
         return _cards(Decided({}, UNREADABLE), None, UNREADABLE, [*unreadable, f"{symbol}: decision or walk-forward"])
 
@@ -155,9 +156,9 @@ class _Session:
             self._version = snapshot.version
             self.board.quant = self._page.state(snapshot)
 
-    def _asked(self, message: Any) -> None:
+    def _asked(self, message: DataEvent) -> None:
         """The browser asks for the document of a symbol, to save it."""
-        symbol = message.get("export") if isinstance(message, dict) else None
+        symbol = message.data.get("export") if isinstance(message.data, dict) else None
         document = exported(self._page.context.research.snapshot, str(symbol))
         if document is not None:
             self.board.send(document)

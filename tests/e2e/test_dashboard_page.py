@@ -1,17 +1,10 @@
 """The real server in its own process, looked at with a real browser."""
 
 import csv
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,120 +15,9 @@ import pytest
 from assets.desk.artifacts import EXECUTION, PORTFOLIO_VALUE_LOG
 from resources.documents import load_document, to_iso
 from tests.dashboards.desk_folder import DeskFolder
+from tests.e2e.browsing import DESKTOP, PHONE, Served, Watched, expect, needs_a_browser, no_overflow
 
-CHROMIUM = Path("/usr/bin/chromium")
-ROOT = Path(__file__).parents[2]
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser: {CHROMIUM} is absent"),
-]
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
-expect.set_options(timeout=15_000)
-
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
-
-
-class Served:
-    """A dashboard process on a store folder; can be killed and started again on the same port."""
-
-    def __init__(self, store: Path, **more: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DESK_")},
-            "DESK_STORE": str(store),
-            "DESK_DASHBOARD_PORT": str(self.port),
-            "DESK_AUTH": "off",
-            **more,
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        code = "from dashboards.app import serve; from resources.settings import load_settings; serve(load_settings())"
-        self._process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=self._environment)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            assert self._process.poll() is None, "the server ended at its start"
-            with suppress(OSError), urllib.request.urlopen(f"{self.url}/boot", timeout=1):
-                return
-            time.sleep(0.1)
-        raise AssertionError("the server did not answer within 60 s")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
-        )
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def served() -> Iterator[Callable[..., Served]]:
-    started: list[Served] = []
-
-    def start(store: Path, **more: str) -> Served:
-        started.append(Served(store, **more))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
-
-
-class Watched:
-    """A page that remembers what must not happen: console errors and requests to other hosts."""
-
-    def __init__(self, browser: Any, viewport: dict[str, int], **context: Any) -> None:
-        self.context = browser.new_context(viewport=viewport, accept_downloads=True, **context)
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.outside: list[str] = []
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._requested)
-
-    def _requested(self, request: Any) -> None:
-        if not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", request.url):
-            self.outside.append(request.url)
-
-    def open(self, url: str) -> Any:
-        self.page.goto(url)
-        expect(self.page.locator("body.alive")).to_be_attached(timeout=20_000)
-        return self.page
-
-    def clean(self) -> None:
-        assert self.errors == []
-        assert self.outside == []
-
-
-@pytest.fixture
-def watched(browser: Any) -> Iterator[Callable[..., Watched]]:
-    opened: list[Watched] = []
-
-    def start(viewport: dict[str, int] = DESKTOP, **context: Any) -> Watched:
-        opened.append(Watched(browser, viewport, **context))
-        return opened[-1]
-
-    yield start
-    for page in opened:
-        page.context.close()
+pytestmark = needs_a_browser
 
 
 def now() -> datetime:
@@ -149,18 +31,6 @@ def symbols(page: Any) -> list[str]:
 def column(page: Any, name: str) -> list[float]:
     texts = page.locator(f"tbody tr td[data-col={name}]").all_text_contents()
     return [float(text.replace(",", "").replace("−", "-").removesuffix("%")) for text in texts]
-
-
-def no_overflow(page: Any) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    wider = page.evaluate(
-        """() => {
-            const board = document.querySelector("main [data-root-id]").firstElementChild.shadowRoot
-            const right = (card) => card.getBoundingClientRect().right
-            return [...board.querySelectorAll(".card")].filter((card) => right(card) > innerWidth).length
-        }"""
-    )
-    assert wider == 0
 
 
 KINDS: dict[str, dict[str, Any] | None] = {
