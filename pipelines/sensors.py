@@ -16,7 +16,6 @@ from assets.desk.artifacts import LATEST_EXECUTED
 from assets.desk.assets import rebalances, signal_inbox
 from assets.desk.desk import Desk
 from assets.desk.detection import Look, Sighting, Sightings, detection_of, has_expired, holder_of_lock, look
-from assets.research.archive import find_document, step_key
 from assets.research.research_desk import ResearchDesk
 from assets.research.steps import STEPS
 from pipelines.jobs import REBALANCE_JOB, RESEARCH_JOB, rebalance_job, research_job
@@ -24,6 +23,7 @@ from resources.documents import to_iso
 from resources.history import source_of
 from resources.settings import load_settings
 from resources.store import NotFound
+from resources.store.once import find
 
 PARTITION_TAG = "dagster/partition"
 T0_TAG = "desk/t0"
@@ -116,6 +116,8 @@ def inbox_sensor(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Des
 
 def undecided(research: ResearchDesk, day: date) -> list[str]:
     """The symbols without a whole decision of ``day``."""
+    from assets.research.archive import find_document, step_key  # loads numerical libraries, which loading need not
+
     source = source_of(research.settings) if research.history is None else research.history.source
     return [
         symbol
@@ -138,7 +140,7 @@ def decision_sensor(
     now = research.clock.now()
     if now - datetime.combine(now.date(), time(), UTC) < _SCHEDULE_FIRST:
         return dg.SkipReason("midnight's own run comes first")
-    if find_document(research.store, LATEST_EXECUTED) is None and context.cursor is None:
+    if find(research.store, LATEST_EXECUTED) is None and context.cursor is None:
         context.update_cursor("waited")
         return dg.SkipReason("the desk's first rebalance comes first")
     missing = undecided(research, now.date())

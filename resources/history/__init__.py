@@ -8,12 +8,13 @@ is None, and no source ever stands in for another. Whether a table may be used i
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from resources.market import MarketError
 from resources.settings import Settings
+
+if TYPE_CHECKING:  # a process that only asks for the source's name need not load it
+    import pandas as pd
 
 Source = Literal["SIMULATED", "RECORDED", "BINANCE"]
 
@@ -36,25 +37,25 @@ class History(Protocol):
         """Shown wherever the numbers are."""
         ...
 
-    def hourly_bars(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame:
+    def hourly_bars(self, symbol: str, start: datetime, end: datetime) -> "pd.DataFrame":
         """timestamp_utc (bar OPEN), close, volume: bars opened at or after ``start`` and closed by ``end``.
 
         Volume in base units; NaN throughout where the source has none.
         """
         ...
 
-    def funding(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame:
+    def funding(self, symbol: str, start: datetime, end: datetime) -> "pd.DataFrame":
         """timestamp_utc, funding_rate (fraction of notional, positive when longs pay): ``start`` <= stamp < ``end``."""
         ...
 
-    def open_interest(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame | None:
+    def open_interest(self, symbol: str, start: datetime, end: datetime) -> "pd.DataFrame | None":
         """date_utc, oi_usd at the end of the day: days begun at or after ``start`` and over by ``end``.
 
         None where the source has no open interest of this symbol (``absence`` says why).
         """
         ...
 
-    def option_moves(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame | None:
+    def option_moves(self, symbol: str, start: datetime, end: datetime) -> "pd.DataFrame | None":
         """date_utc, rr25d_delta, term_slope_7d_30d_delta (volatility points); days and None as for open interest."""
         ...
 
