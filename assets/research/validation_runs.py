@@ -96,12 +96,14 @@ def run(research: Research, symbol: str, folds: Sequence[Fold], workers: int) ->
             except BadInput as error:
                 refused[fold] = str(error)
     computed = run_folds(symbol, missing, research.configuration, workers) if missing else iter(())
+    waiting = {fold for fold, _ in missing}
     for fold in folds:
         if fold in refused:
             yield _refusal(research, symbol, Refused(fold, refused[fold]))
-        elif (stored := archive.find_document(research.store, _key(research, symbol, fold, REPORT))) is not None:
-            yield stored
+        elif fold not in waiting:
+            yield archive.read_document(research.store, _key(research, symbol, fold, REPORT))
         else:
+            # Taken even where another process has reported the fold meanwhile: results come in the order of the folds.
             result = next(computed)
             if isinstance(result, Refused):
                 yield _refusal(research, symbol, result)
