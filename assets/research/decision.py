@@ -37,8 +37,7 @@ class Known:
 
     ``features`` by name (a missing optional one is None); empty with ``refusal`` saying why where the data cannot be
     used (stale, a gap, no bars). ``log_close`` and ``funding`` (fraction of notional settled in that UTC day) by day:
-    the close at 00:00 of a day, and funding of days that are over. ``usual_funding``: mean daily funding of the
-    training window, None where unknown.
+    the close at 00:00 of a day, and funding of days that are over.
     """
 
     day: date
@@ -75,8 +74,9 @@ class Position:
 class Book:
     """What is held from 00:00 of ``day`` on, and what later decisions need to know.
 
-    ``marked`` is the last 00:00 at which there was a price; P&L is known up to there. ``equity`` is 1 at the first
-    decision and compounds. ``impact`` is the impact state (return) that the trade of ``day`` leaves for the next 00:00.
+    ``marked`` is the last 00:00 at which there was a price or nothing was held; P&L is known up to there. ``equity`` is
+    1 at the first decision and compounds. ``impact`` is the impact state (return) that the trade of ``day`` leaves for
+    the next 00:00.
     """
 
     day: date
@@ -220,6 +220,9 @@ def mark(before: Book, known: Known) -> Marked:
         raise BadInput(f"the book is of {before.day}", column="day")
     held, since = before.exposure, before.marked
     asset, funding = known.return_since(since), known.funding_since(since)
+    if asset is None and held == 0:
+        # Nothing held earns nothing at any price; a close that never comes must not keep the book from going on.
+        return Marked(known.day, held, before.position, before.equity, before.impact, None, None, 0.0, "")
     if asset is None:
         reason = f"no close at 00:00 of {since if known.day in known.log_close else known.day}"
         return Marked(since, held, before.position, before.equity, before.impact, None, None, None, reason)
@@ -260,6 +263,12 @@ def gate_step(
         particles.iterations,
         particles.window,
     )
+
+
+def gate_before(before: Book, day: date) -> GateDay | None:
+    """The gate of the day before ``day``, which inertia counts from; None when that day has no decision, which like any
+    missing day counts as OFF."""
+    return before.gate if before.day == day - timedelta(days=1) else None
 
 
 def bias_step(known: Known, gate: GateStep, models: Models) -> BiasStep:
@@ -383,6 +392,9 @@ def settle(
         return Settlement(0.0, 0.0, f"no price to trade at: {known.refusal or marked.reason}", book)
     wanted = permitted(risk.state, marked.exposure, step.planned)
     reason = "planned step" if wanted == step.planned else f"risk {risk.state}: {risk.reason}"
+    if gate.day.state != "RISK-ON" and wanted != (reduced := permitted("REDUCING", marked.exposure, wanted)):
+        # Impact alone moves the aim away from zero; behind a closed gate that must open nothing.
+        wanted, reason = reduced, f"gate off: {gate.day.reason}"
     if leave.decision == "STOP":
         wanted, reason = 0.0, leave.reason or "exit rule"
     if abs(wanted) < configuration.smallest_exposure and wanted != 0.0:
@@ -416,7 +428,7 @@ def decide(
     execution = execution_of(models, impact_per_trade)
     marked = mark(before, known)
     volatility = volatility_step(known, models)
-    gate = gate_step(before.gate, probability, effective_sample_size, known.refusal, configuration)
+    gate = gate_step(gate_before(before, known.day), probability, effective_sample_size, known.refusal, configuration)
     bias = bias_step(known, gate, models)
     sizing = sizing_step(marked, bias, volatility, execution)
     step = execution_step(marked, bias, volatility, execution)

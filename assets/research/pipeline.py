@@ -42,21 +42,20 @@ from assets.research.trading.impact import Recalibration, recalibrate
 from assets.research.trading.risk import RiskReport
 from assets.research.training.direction import Device, DirectionModel
 from assets.research.validation import Fold, fold_of
-from assets.research.walk_forward import LOOK_BACK, Tables, panel_of
+from assets.research.walk_forward import LOOK_BACK, MEMORY_DAYS, Tables, funding_paid, log_closes, panel_of, recent
 from resources.clock import Clock
 from resources.documents import Document, dump_document, sha256_hex, to_iso
 from resources.history import History
 from resources.market import MarketError
 from resources.settings import Settings
 from resources.store import AlreadyExists, NotFound, Store
+from resources.store.once import create_bytes_once
 
 # Days of source tables behind a decision: the filter's burn-in, the test window and the one before it, whose models may
 # still be in force, and a week for the features.
 _SOURCE_DAYS = 150
 # So long after 00:00 a table that lacks its newest rows is asked for again; later the decision is made without them.
 _PATIENCE = timedelta(minutes=10)
-# A decision looks this far back for the book it continues; after a longer pause it starts flat.
-_CHAIN_DAYS = 60
 _HISTORY_DAYS = 90
 # Where the leakage guard cuts: yesterday, a week and a month before.
 _LEAKAGE_DAYS = (1, 7, 30)
@@ -95,7 +94,7 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
     found = archive.find_document(research.store, key)
     if found is not None:
         return found
-    tables, absence = _tables(research, symbol, day, name)
+    tables, absence, faults = _tables(research, symbol, day, name)
     contract = CONTRACTS[name]
     stored = {
         each: {
@@ -106,7 +105,7 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
         }
         for each, table in tables.items()
     }
-    findings = [] if name not in tables else _findings(tables[name], contract, midnight(day))
+    findings = faults if name not in tables else _findings(tables[name], contract, midnight(day))
     if any(finding.rule == "late" for finding in findings) and research.clock.now() < midnight(day) + _PATIENCE:
         raise MarketError(f"{symbol}: {name} is not complete yet: {findings[0].message}")
     document = {
@@ -122,29 +121,47 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
     return written_once(research.store, key, document)
 
 
-def _tables(research: Research, symbol: str, day: date, name: str) -> tuple[dict[str, pd.DataFrame], str]:
-    """The tables of a source by name, and why there is none. Funding keeps its raw settlements beside the deltas."""
+def _tables(
+    research: Research, symbol: str, day: date, name: str
+) -> tuple[dict[str, pd.DataFrame], str, list[Finding]]:
+    """The tables of a source by name; where there is none why, and what is wrong with what it would be made from.
+    Funding keeps its raw settlements beside the deltas."""
     history, end = research.history, midnight(day)
     start = end - timedelta(days=_SOURCE_DAYS)
     if name == "bars_1h":
-        return {name: history.hourly_bars(symbol, start, end)}, ""
+        return {name: history.hourly_bars(symbol, start, end)}, "", []
     if name == "daily_close":
-        return {name: contracts.daily_close(_source_table(research, symbol, day, "bars_1h"))}, ""
+        bars = _source_table(research, symbol, day, "bars_1h")
+        return _built(name, bars, contracts.BARS_1H, contracts.daily_close)
     if name == "funding_24h":
         settlements = history.funding(symbol, start, end)
         if settlements.empty:
-            return {}, "no settlements"
-        return {name: contracts.funding_24h(settlements), "funding_settlements": settlements}, ""
+            return {}, "no settlements", []
+        tables, absence, faults = _built(name, settlements, contracts.FUNDING_SETTLEMENTS, contracts.funding_24h)
+        return tables | ({"funding_settlements": settlements} if tables else {}), absence, faults
     if name == "oi_24h":
         levels = history.open_interest(symbol, start, end)
         if levels is None or levels.empty:
-            return {}, history.absence("open_interest", symbol)
-        return {name: contracts.oi_24h(levels)}, ""
+            return {}, history.absence("open_interest", symbol), []
+        return _built(name, levels, contracts.OPEN_INTEREST, contracts.oi_24h)
     if name == "options_moves":
         moves = history.option_moves(symbol, start, end)
-        return ({}, history.absence("option_moves", symbol)) if moves is None or moves.empty else ({name: moves}, "")
+        if moves is None or moves.empty:
+            return {}, history.absence("option_moves", symbol), []
+        return {name: moves}, "", []
     slippage = slippage_log(research.store, symbol, end)
-    return ({}, "the desk has not traded this symbol yet") if slippage.empty else ({name: slippage}, "")
+    return ({}, "the desk has not traded this symbol yet", []) if slippage.empty else ({name: slippage}, "", [])
+
+
+def _built(
+    name: str, raw: pd.DataFrame, contract: Contract, build: Callable[[pd.DataFrame], pd.DataFrame]
+) -> tuple[dict[str, pd.DataFrame], str, list[Finding]]:
+    """The table ``build`` makes of ``raw``. Of a raw table that breaks its contract nothing is made: the decision goes
+    on without, as it does without a table that never came."""
+    faults = contracts.check_form(raw, contract)
+    if faults:
+        return {}, f"{contract.name} cannot be used: {faults[0].message}", faults
+    return {name: build(raw)}, "", []
 
 
 def slippage_log(store: Store, symbol: str, end: datetime) -> pd.DataFrame:
@@ -197,13 +214,16 @@ def _source_table(research: Research, symbol: str, day: date, name: str, table: 
 
 
 def trained(research: Research, symbol: str, day: date, device: Device = "cpu") -> tuple[Models, Document]:
-    """The models in force on ``day`` and their manifest: those of its fold, trained on ``device`` from the history
-    when the store has none.
+    """The models in force on ``day`` and their manifest: those its decision began with, else those of its fold, trained
+    on ``device`` from the history when the store has none.
 
     Where the fold's training window has holes, the models before it stay in force as long as the history behind a
     decision reaches back to their fold; ``data_pull`` names the fold used. Raises BadInput where there are none such,
-    MarketError without a source.
+    MarketError without a source, NotFound or TamperedObject where a decision's models are gone or changed.
     """
+    begun = archive.find_document(research.store, archive.step_key(research.source, symbol, day, "data_pull"))
+    if begun is not None:
+        return _models_of(research, symbol, begun["result"])
     scheme = research.configuration.scheme
     fold = fold_of(day, scheme)
     manifest = _manifest(research, symbol, fold)
@@ -215,6 +235,15 @@ def trained(research: Research, symbol: str, day: date, device: Device = "cpu") 
             manifest = _manifest(research, symbol, fold)
             if manifest is None:
                 raise
+    return load_models(research, symbol, fold, manifest), manifest
+
+
+def _models_of(research: Research, symbol: str, pulled: Document) -> tuple[Models, Document]:
+    fold = archive.load_value(Fold, pulled["model_fold"])
+    key = _model_key(research, symbol, fold, "manifest.json")
+    manifest = archive.read_document(research.store, key)
+    if sha256_hex(dump_document(manifest)) != pulled["model_manifest"]:
+        raise archive.TamperedObject(f"{key} is not the manifest that the decision began with")
     return load_models(research, symbol, fold, manifest), manifest
 
 
@@ -283,15 +312,16 @@ def _train(research: Research, symbol: str, fold: Fold, device: Device) -> Docum
         "latent": archive.dump_value(models.latent),
     }
     for name, content in parts.items():
-        # Written before the manifest that vouches for them: a kill between leaves parts that training writes again.
-        research.store.write(_model_key(research, symbol, fold, name), content)
+        # Under their content's sha256, because another machine may train the same fold at once with other last bits;
+        # before the manifest that vouches for them, so that a kill between leaves parts that training finds again.
+        create_bytes_once(research.store, _part_key(research, symbol, fold, name, manifest["parts"][name]), content)
     return written_once(research.store, _model_key(research, symbol, fold, "manifest.json"), manifest)
 
 
 def load_models(research: Research, symbol: str, fold: Fold, manifest: Document) -> Models:
     """The models a manifest names. Raises TamperedObject when a byte of them has changed."""
     parts = {
-        name: archive.verified(research.store, _model_key(research, symbol, fold, name), sha256)
+        name: archive.verified(research.store, _part_key(research, symbol, fold, name, sha256), sha256)
         for name, sha256 in manifest["parts"].items()
     }
     rest = json.loads(parts["models.json"])
@@ -313,6 +343,10 @@ def model_version(manifest: Document) -> str:
 
 def _model_key(research: Research, symbol: str, fold: Fold, name: str) -> str:
     return archive.model_key(research.source, symbol, fold.name, research.configuration.fingerprint, name)
+
+
+def _part_key(research: Research, symbol: str, fold: Fold, name: str, sha256: str) -> str:
+    return _model_key(research, symbol, fold, f"{sha256}/{name}")
 
 
 def trained_exit_rule(research: Research, symbol: str, day: date, device: Device = "cpu") -> ExitRule:
@@ -406,7 +440,9 @@ def _data_pull(research: Research, symbol: str, day: date) -> tuple[Document, Do
         harmful = [finding for finding in document["findings"] if finding["rule"] not in ("late", "stale", "gap")]
         usable[name] = bool(document["tables"]) and not (harmful if name != "bars_1h" else document["findings"])
     _, manifest = trained(research, symbol, day)
-    previous = previous_day(research, symbol, day)
+    begun = archive.find_document(research.store, archive.step_key(research.source, symbol, day, "data_pull"))
+    # A decision made again continues what it continued, whatever has been decided for the days between since then.
+    previous = previous_day(research, symbol, day) if begun is None else _date(begun["result"]["previous"])
     result = {
         "refusal": refusal,
         "tables": {
@@ -450,22 +486,36 @@ def _feature_extraction(research: Research, symbol: str, day: date) -> tuple[Ext
 def _known(
     research: Research, symbol: str, day: date, models: Models, pulled: Document
 ) -> tuple[Known, tuple[float, ...]]:
-    """What is known on the day and the returns up to it; nothing, with the reason, where the data may not be used."""
-    if pulled["refusal"]:
-        return Known(day, {}, {}, {}, pulled["refusal"]), ()
-    try:
-        panel = panel_of(symbol, load_tables(research, symbol, pulled["tables"]))
-        returns = filter_returns(panel.features, models.fold, day, research.configuration)
-    except BadInput as error:
-        return Known(day, {}, {}, {}, str(error)), ()
-    return panel.known(day), tuple(map(float, returns))
+    """What is known on the day and the returns up to it. Where the data may not be used for a forecast there are no
+    features and the reason why; whole days still have their closes, so that what is held is marked and can be left."""
+    refusal = pulled["refusal"]
+    if not refusal:
+        try:
+            panel = panel_of(symbol, load_tables(research, symbol, pulled["tables"]))
+            returns = filter_returns(panel.features, models.fold, day, research.configuration)
+            return panel.known(day), tuple(map(float, returns))
+        except BadInput as error:
+            refusal = str(error)
+
+    def table(name: str) -> pd.DataFrame | None:
+        sha256 = pulled["tables"].get(name)
+        return None if sha256 is None else archive.load_table(research.store, research.source, symbol, sha256)
+
+    closes = table("daily_close")
+    return Known(
+        day,
+        {},
+        {} if closes is None else recent(log_closes(closes), day),
+        recent(funding_paid(table("funding_settlements")), day - timedelta(days=1)),
+        refusal,
+    ), ()
 
 
 def _regime_gate(research: Research, symbol: str, day: date) -> tuple[GateStep, Document]:
     """Step 3: P(RISK-ON) by the controlled particle filter, threshold and inertia."""
     extraction, inputs = _extraction(research, symbol, day)
     models, _ = trained(research, symbol, day)
-    before = _chain_of(research, symbol, day).book.gate
+    before = decision.gate_before(_chain_of(research, symbol, day).book, day)
     if extraction.known.refusal:
         return decision.gate_step(before, None, None, extraction.known.refusal, research.configuration), inputs
     path = models.filter(np.array(extraction.filter_returns), research.configuration)
@@ -715,8 +765,8 @@ def _differences(stored: Any, fresh: Any, path: str = "") -> Iterator[str]:
 
 
 def previous_day(research: Research, symbol: str, day: date) -> date | None:
-    """The last whole decision before ``day``, at most ``_CHAIN_DAYS`` back; None where there is none."""
-    for back in range(1, _CHAIN_DAYS + 1):
+    """The last whole decision before ``day``, at most ``MEMORY_DAYS`` back; None where there is none."""
+    for back in range(1, MEMORY_DAYS + 1):
         each = day - timedelta(days=back)
         if archive.find_document(research.store, archive.step_key(research.source, symbol, each, STEPS[-1])):
             return each
@@ -729,12 +779,20 @@ def _chain_of(research: Research, symbol: str, day: date) -> Chain:
 
 def _chain(research: Research, symbol: str, day: date, pulled: Document) -> Chain:
     lasting = research.configuration.preferences.impact_per_trade
-    if pulled["previous"] is None:
+    previous = _date(pulled["previous"])
+    if previous is None:
         return Chain(decision.first_book(day), lasting, None, None)
-    previous = date.fromisoformat(pulled["previous"])
     management, _ = _value(research, symbol, previous, "position_management", Management)
     calibration, _ = _value(research, symbol, previous, "weekly_calibration", Calibration)
-    return Chain(management.settlement.book, calibration.result.new, calibration.result.calibrated, previous)
+    book = management.settlement.book
+    if (day - book.marked).days > MEMORY_DAYS:
+        # Held without a price for so long that none is remembered to mark it by.
+        book = decision.first_book(day)
+    return Chain(book, calibration.result.new, calibration.result.calibrated, previous)
+
+
+def _date(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
 
 
 def _sizing_inputs(research: Research, symbol: str, day: date) -> tuple[Extraction, BiasStep, Execution, Document]:
@@ -757,7 +815,8 @@ def _value(research: Research, symbol: str, day: date, step: str, kind: Any) -> 
 def _result(research: Research, symbol: str, day: date, step: str) -> tuple[Document, Document]:
     """A stored step's result and its sha256 by name. Raises NotFound where the step has not run."""
     key = archive.step_key(research.source, symbol, day, step)
-    return archive.read_document(research.store, key)["result"], {step: _sha(research, key)}
+    data = research.store.read(key).data
+    return json.loads(data)["result"], {step: sha256_hex(data)}
 
 
 def _sha(research: Research, key: str) -> str:

@@ -35,6 +35,9 @@ _SINGLE_THREAD = {
 
 # The longest look back of a feature, in whole days.
 LOOK_BACK = pd.Timedelta(days=-(-LOOKBACK_HOURS // 24))
+# A decision looks this many days back for the book it continues and for closes to mark it by; what was left unmarked
+# for longer is not taken up again.
+MEMORY_DAYS = 60
 # Sixty folds train sixty exit rules: by the regression, which takes the same decisions to within noise in a fraction
 # of the time, and with fewer paths behind the values that nobody looks at.
 VALIDATION_EXITS = ExitConfig(method="longstaff_schwartz", paths=1 << 13, continuation_paths=256, outer=8, inner=8)
@@ -56,19 +59,16 @@ class Panel:
     def known(self, day: date) -> Known:
         """What ``decide`` is given on ``day``. Nothing of a later day is in it."""
         at = pd.Timestamp(day, tz="UTC")
-        closes = dict(self._last(self.log_close, day, inclusive=True))
-        funding = dict(self._last(self.funding, day, inclusive=False))
+        closes, funding = recent(self.log_close, day), recent(self.funding, day - timedelta(days=1))
         if at not in self.features.index:
             return Known(day, {}, closes, funding, f"no features at 00:00 of {day}")
         return Known(day, feature_row(dict(self.features.loc[[at]].iloc[0])), closes, funding)
 
-    @staticmethod
-    def _last(series: Mapping[date, float], day: date, *, inclusive: bool) -> Iterator[tuple[date, float]]:
-        """The entries of the month up to ``day``: as far back as a position can have been opened, and more."""
-        for back in range(0 if inclusive else 1, 32):
-            each = day - timedelta(days=back)
-            if each in series:
-                yield each, series[each]
+
+def recent(series: Mapping[date, float], last: date) -> dict[date, float]:
+    """The entries of the ``MEMORY_DAYS`` days up to ``last``, and of that one."""
+    days = [last - timedelta(days=back) for back in range(MEMORY_DAYS + 1)]
+    return {day: series[day] for day in days if day in series}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,17 +107,23 @@ class Tables:
 def panel_of(symbol: str, tables: Tables) -> Panel:
     """The panel of one symbol. Raises BadInput where a table breaks its contract."""
     bars, funding = tables.bars_1h, tables.funding_settlements
-    closes = daily_close(bars)
-    paid = {} if funding is None else _by_day(daily_funding(funding), "funding")
-    # The close of a day is the price at 00:00 of the next.
-    log_close = {day + timedelta(days=1): float(np.log(close)) for day, close in _by_day(closes, "close").items()}
     return Panel(
         symbol,
         feature_table(bars, funding, tables.oi_24h, tables.options_moves),
         outcome_table(bars, funding),
-        log_close,
-        paid,
+        log_closes(daily_close(bars)),
+        funding_paid(funding),
     )
+
+
+def log_closes(closes: pd.DataFrame) -> dict[date, float]:
+    """DAILY_CLOSE by the day at whose 00:00 it is the price: the day after its own."""
+    return {day + timedelta(days=1): float(np.log(close)) for day, close in _by_day(closes, "close").items()}
+
+
+def funding_paid(settlements: pd.DataFrame | None) -> dict[date, float]:
+    """The sum settled in each whole UTC day; nothing where there is no such series."""
+    return {} if settlements is None else _by_day(daily_funding(settlements), "funding")
 
 
 def _by_day(frame: pd.DataFrame, column: str) -> dict[date, float]:
