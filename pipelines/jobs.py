@@ -5,6 +5,8 @@ import dagster as dg
 from assets.desk.assets import portfolio_value_history, rebalance_assets
 from assets.desk.checks import standing_checks
 from assets.research.assets import daily_assets, fold_assets, walk_forward
+from pipelines.fold_executor import fold_executor
+from resources.settings import load_settings
 
 REBALANCE_JOB = "rebalance"
 RESEARCH_JOB = "research_daily"
@@ -15,7 +17,8 @@ rebalance_job = dg.define_asset_job(
     REBALANCE_JOB,
     selection=dg.AssetSelection.assets(*rebalance_assets),
     executor_def=dg.in_process_executor,
-    tags={"dagster/max_retries": "0"},
+    # First out of the queue, whatever waits in it.
+    tags={"dagster/max_retries": "0", "dagster/priority": "10"},
     description="One signal: daily_csv -> pre_execution -> sized_orders -> fills -> baseline -> latest_executed.",
 )
 
@@ -34,17 +37,19 @@ research_job = dg.define_asset_job(
 )
 
 walk_forward_job = dg.define_asset_job(
-    "walk_forward",
+    "walk_forward_pool",
     selection=dg.AssetSelection.assets(walk_forward),
     executor_def=dg.in_process_executor,
     description="Folds without a report, computed in a pool of processes within one step; then the summary.",
 )
 
-# One run a fold: a backfill of this job spreads folds over as many runs as the queue lets through at once, and over as
-# many machines as the run launcher reaches.
+# One run a fold: a backfill of this job spreads folds over as many runs as the queue lets through at once, and, with
+# DESK_FOLD_EXECUTOR=celery, over the workers of many machines. The tag is what dagster.yaml limits. A fold whose worker
+# died is not waited for longer than an hour.
 walk_forward_folds_job = dg.define_asset_job(
     "walk_forward_folds",
     selection=dg.AssetSelection.assets(*fold_assets),
-    executor_def=dg.in_process_executor,
+    executor_def=fold_executor(load_settings()),
+    tags={"desk/kind": "fold", "dagster/priority": "-10", "dagster/max_runtime": "3600"},
     description="One fold: its features, its decisions and the verdict on them.",
 )

@@ -5,7 +5,7 @@ A partition of the daily assets is a UTC day, the decision at its 00:00; each as
 is written once, so a repeated run changes nothing and a killed one goes on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -263,7 +263,8 @@ def _step_asset(name: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "source": desk.source,
-                **{symbol: _shown(document["result"]) for symbol, document in documents.items()},
+                "results": _side_by_side({symbol: document["result"] for symbol, document in documents.items()}),
+                **_plotted(name, {symbol: document["result"] for symbol, document in documents.items()}),
                 **{
                     f"{symbol} document": dg.MetadataValue.path(
                         f"{research.store.url.rstrip('/')}/{step_key(desk.source, symbol, day, name)}"
@@ -276,9 +277,54 @@ def _step_asset(name: str) -> dg.AssetsDefinition:
     return step
 
 
-def _shown(result: Document) -> Document:
-    """A result without its long series, which the stored document has."""
-    return {name: value for name, value in result.items() if name not in ("filter_returns", "tables")}
+# What Dagster plots over the days, by step: where in the result it stands.
+_PLOTTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "feature_extraction": {"volatility forecast per day": ("volatility", "forecast")},
+    "regime_gate": {"P(RISK-ON)": ("day", "probability")},
+    "bias_computation": {"bias": ("value",)},
+    "target_sizing": {"target exposure": ("target",)},
+    "execution_rate": {"planned exposure": ("planned",)},
+    "impact_tracking": {"impact bp": ("now_bp",)},
+    "position_management": {
+        "exposure": ("settlement", "book", "exposure"),
+        "equity": ("settlement", "book", "equity"),
+    },
+    "weekly_calibration": {"lambda": ("result", "new")},
+}
+
+
+def _plotted(step: str, results: Mapping[str, Document]) -> dict[str, Any]:
+    """The step's headline numbers, one entry a symbol; what is missing is left out, so that no plot shows it as 0."""
+    shown: dict[str, Any] = {}
+    for label, path in _PLOTTED.get(step, {}).items():
+        for symbol, result in results.items():
+            value: Any = result
+            for name in path:
+                value = value[name]
+            if value is not None:
+                shown[f"{symbol} {label}"] = float(value)
+    return shown
+
+
+def _side_by_side(results: Mapping[str, Document]) -> dg.TableMetadataValue:
+    """Every single value of the results, a row each and a column a symbol; long series stay in the documents."""
+    rows = {symbol: dict(_flat(result)) for symbol, result in results.items()}
+    names = {name: None for row in rows.values() for name in row}
+    return metadata.table(
+        [{"name": name, **{symbol: row.get(name) for symbol, row in rows.items()}} for name in names],
+        {"name": ("string", "value"), **{symbol: ("string", symbol) for symbol in rows}},
+    )
+
+
+def _flat(value: Document, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, item in value.items():
+        if name in ("log_close", "funding", "inputs"):
+            continue
+        place = f"{path}.{name}" if path else name
+        if isinstance(item, dict):
+            yield from _flat(item, place)
+        elif not isinstance(item, list):
+            yield place, item
 
 
 step_assets = {name: _step_asset(name) for name in _STEP_TEXT}

@@ -598,7 +598,9 @@ def _verdict(beats: bool, accuracy: float, base_accuracy: float, rows: int, slop
     counted = f"right on {accuracy:.1%} of {rows} validation days, the base rate on {base_accuracy:.1%}"
     if beats:
         return f"beats the base rate: {counted}"
-    return f"does not beat the base rate: {counted}" + ("" if slope else "; the features do not move the bias")
+    if slope:
+        return f"does not beat the base rate: {counted}"
+    return f"nothing found: {counted}, but larger scores foretell no larger gains; the features do not move the bias"
 
 
 def _digest(header: Mapping[str, Any], arrays: Mapping[str, Floats]) -> str:
