@@ -598,9 +598,10 @@ def _verdict(beats: bool, accuracy: float, base_accuracy: float, rows: int, slop
     counted = f"right on {accuracy:.1%} of {rows} validation days, the base rate on {base_accuracy:.1%}"
     if beats:
         return f"beats the base rate: {counted}"
-    if slope:
-        return f"does not beat the base rate: {counted}"
-    return f"nothing found: {counted}, but larger scores foretell no larger gains; the features do not move the bias"
+    unmoved = "" if slope else "; the features do not move the bias"
+    if accuracy > base_accuracy:
+        return f"better than the base rate by luck: {counted}, but larger scores foretell no larger gains{unmoved}"
+    return f"does not beat the base rate: {counted}{unmoved}"
 
 
 def _digest(header: Mapping[str, Any], arrays: Mapping[str, Floats]) -> str:
