@@ -831,5 +831,10 @@ def written_once(store: Store, key: str, document: Document) -> Document:
 
 
 def _instant(table: pd.DataFrame, row: int) -> str | None:
-    """The stamp of a row (0 the first, -1 the last); None in an empty table."""
-    return None if table.empty else to_iso(pd.DatetimeIndex(table.iloc[:, 0])[row].to_pydatetime())
+    """The stamp of a row (0 the first, -1 the last); None in an empty table. What is no UTC instant is a finding of its
+    contract and shown as it came."""
+    if table.empty:
+        return None
+    stamp: Any = table.iloc[row, 0]
+    utc = isinstance(stamp, pd.Timestamp) and stamp.tzinfo is not None and not stamp.utcoffset()
+    return to_iso(stamp.to_pydatetime()) if utc else str(stamp)

@@ -137,8 +137,9 @@ def permitted(state: RiskState, position: float, target: float) -> float:
 
 
 def _guards(observed: Observed, limits: Limits) -> tuple[Guard, Guard, Guard, Guard]:
-    loss = None if observed.position_return is None else max(-observed.position_return, 0.0)
-    day_loss = None if observed.day_return is None else max(-observed.day_return, 0.0)
+    # Zero first: of equal values max returns the first, and a loss of -0.0 would be shown with its sign.
+    loss = None if observed.position_return is None else max(0.0, -observed.position_return)
+    day_loss = None if observed.day_return is None else max(0.0, -observed.day_return)
     drift = ratio = None
     if observed.funding is not None and observed.usual_funding is not None:
         drift = abs(observed.funding - observed.usual_funding)
