@@ -19,7 +19,7 @@ Number = Decimal | float | int
 _NO_CENTS_FROM = Decimal(10) ** 9
 
 # The power of ten from which a ratio's percentage is written with an exponent: its digits could not be counted.
-_NO_PERCENT_FROM = 8
+_NO_PERCENT_FROM = 6
 
 
 class Split(NamedTuple):
@@ -69,7 +69,7 @@ def quantity(value: Number | None) -> str:
 
 
 def percent(ratio: Number | None, *, signed: bool = True, decimals: int = 2) -> str:
-    """A ratio as a percentage: 0.0049 is ``+0.49%``, 1.2e9 is ``+1.2e11%``."""
+    """A ratio as a percentage: 0.0049 is ``+0.49%``, 2e7 is ``+2.0e9%``."""
     share = _decimal(ratio)
     if share is None:
         return MISSING

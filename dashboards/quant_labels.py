@@ -6,7 +6,6 @@ exact words open, the words of the description stand here and a TODO says so.
 
 # Header. TODO: the original's title is not recorded; this is the brief's name for the screen.
 TITLE = "Quantitative Trading Dashboard"
-UTC = "UTC"
 VERSION = "Version"
 DATA_AGE = "Data age"
 OPTIONS = "Options"

@@ -23,8 +23,8 @@ function radial({label, value, text, mark, note, title, reason}) {
 
 // A line through the past with gaps where nothing is known; its last value is a dot.
 function past({values, mark, title}) {
+  if (!values.length) return node("div", {className: "past none"}, "No past of two days yet")
   const el = node("div", {className: "past", title, role: "img", "aria-label": title})
-  if (!values.length) return el
   const x = (i) => ((i / (values.length - 1)) * 1000).toFixed(1)
   const y = (level) => (1000 - level).toFixed(0)
   let line = ""
@@ -43,6 +43,7 @@ function past({values, mark, title}) {
 
 // Signed bars, one a day: solid above the middle, hollow below it, nothing where nothing is known.
 function signedBars(levels, title) {
+  if (!levels.length) return node("div", {className: "days none"}, "No past of two days yet")
   const el = node("div", {className: "days", role: "img", title, "aria-label": title})
   for (const level of levels) {
     const size = level == null ? 0 : Math.abs(level - 500) / 500

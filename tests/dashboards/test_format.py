@@ -119,3 +119,16 @@ def test_texts_never_show_a_hyphen_or_a_signed_zero(value: Decimal) -> None:
 def test_money_says_exactly_its_value(value: Decimal) -> None:
     shown = text.money(value, signed=True).text
     assert Decimal(shown.replace(",", "").replace("−", "-")) == value
+
+
+def test_numbers_of_unknown_size_keep_three_digits_and_never_grow() -> None:
+    values = [0, 1, -0.0123, 4210.4, 999_999, 1.234e-7, -5.6e12, None, float("inf")]
+    shown = [text.number(value) for value in values]
+    assert shown == ["0", "1.00", "−0.0123", "4,210", "999,999", "1.23e−7", "−5.60e12", "—", "—"]
+    assert text.number(2.0, signed=True) == "+2.00"
+    assert text.number(2e9, signed=True, significant=2) == "+2.0e9"
+
+
+def test_percentages_beyond_reading_have_an_exponent() -> None:
+    assert text.percent(999_999) == "+99,999,900.00%"
+    assert text.percent(-2e7) == "−2.0e9%"

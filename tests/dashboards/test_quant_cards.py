@@ -385,6 +385,31 @@ def test_a_decision_without_one_of_its_steps_is_shown_with_the_rest(step: str) -
         assert any(step in reason for reason in named)
 
 
+def test_the_labels_of_brief_1_and_of_its_screen_never_change() -> None:
+    assert labels.HEADER == (
+        "Quantitative Trading Dashboard", "Version", "Data age", "Options", "Execute Now", "Backtest", "Theme",
+    )  # fmt: skip
+    assert labels.CARDS == (
+        "Gate", "Bias", "Performance", "Execution", "Optimal Stopping", "Walk-Forward Validation",
+        "Signature Features", "JAL (Joint Asymmetric Loss)", "Large Learning Rates",
+    )  # fmt: skip
+    assert labels.FOOTER == (
+        "Last run", "Next run", "Connection", "Run Now", "Backtest 30d", "Import", "Export",
+    )  # fmt: skip
+    assert (labels.RISK_ON, labels.GATE_OFF) == ("RISK-ON", "GATE-OFF")
+
+
+@pytest.mark.parametrize("found", [decided(), ABSENT])
+def test_header_and_footer_carry_their_labels_in_order(found: Decided) -> None:
+    actions, foot = quant_frame.actions(SETTINGS), quant_frame.footer(found)
+    header = [pill["label"] for pill in quant_frame.header_pills(found, ())]
+    header += [action["label"] for action in actions["header"]]
+    assert (labels.TITLE, *header) == labels.HEADER
+    footer = [foot["last"]["label"], foot["next"]["label"], foot["connection"]]
+    footer += [action["label"] for action in actions["footer"]]
+    assert tuple(footer) == labels.FOOTER
+
+
 def test_labels_of_the_cards_are_those_of_the_module() -> None:
     found = decided()
     titles = [card(found)["title"] for card in (gate, bias, performance, execution, stopping)]
