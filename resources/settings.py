@@ -32,6 +32,10 @@ class Settings(BaseSettings):
         500, ge=440, description="Days of history walk-forward goes back; with 440 there is always one whole fold"
     )
     walk_forward_workers: int = Field(2, gt=0, description="Processes that compute walk-forward folds side by side")
+    fold_executor: Literal["in_process", "multiprocess", "celery"] = Field(
+        "in_process", description="What runs the steps of a fold's own run; celery: workers on any machine"
+    )
+    celery_broker: str = Field("", repr=False, description="redis:// or rediss:// address of the workers' queue")
     test_data: Path = Field(Path("../shared/data"), description="Recorded market data for tests and benchmarks")
 
     initial_capital: Decimal = Field(Decimal(1_000_000), gt=0, description="C0, the capital at inception (brief 0)")
@@ -103,6 +107,14 @@ class Settings(BaseSettings):
     def _auth_off_only_on_loopback(self) -> "Settings":
         if self.auth == "off" and self.host not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(f"auth=off needs a loopback host, not {self.host!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _celery_has_a_broker(self) -> "Settings":
+        if self.fold_executor == "celery" and not self.celery_broker.startswith(("redis://", "rediss://")):
+            raise ValueError(
+                "fold_executor=celery needs celery_broker, the redis:// address that its workers listen to"
+            )
         return self
 
     @property
