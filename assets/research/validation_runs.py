@@ -9,6 +9,8 @@ import io
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
+import pandas as pd
+
 from assets.research import archive
 from assets.research.bad_input import BadInput
 from assets.research.pipeline import (
@@ -28,7 +30,6 @@ from assets.research.walk_forward import (
     panel_of,
     performance_of,
     plan,
-    run_fold,
     run_folds,
 )
 from resources.documents import Document, dump_document, sha256_hex, to_iso
@@ -56,31 +57,21 @@ def fold_features(research: Research, symbol: str, fold: Fold) -> Document:
     found = archive.find_document(research.store, key)
     if found is not None:
         return found
-    tables = tables_between(research, symbol, fold.train_start, fold.test_end - timedelta(days=1))
-    panel = panel_of(symbol, tables)
-    content = io.BytesIO()
-    panel.features.reset_index(names="decision_time").to_parquet(content, index=False)
-    research.store.write(_key(research, symbol, fold, FEATURE_TABLE), content.getvalue())
-    document = {
-        "symbol": symbol,
-        "source": research.source,
-        "fold": archive.dump_value(fold),
-        "configuration": research.configuration.fingerprint,
-        "inputs": store_tables(research, symbol, tables),
-        "features": sha256_hex(content.getvalue()),
-        "rows": len(panel.features),
-        "missing": {name: int(count) for name, count in panel.features.isna().sum().items() if count},
-    }
-    return written_once(research.store, key, document)
+    tables = _pulled(research, symbol, fold)
+    return _store_features(research, symbol, fold, tables, panel_of(symbol, tables).features)
 
 
 def fold_report(research: Research, symbol: str, fold: Fold) -> Document:
-    """Decide and judge a fold from its stored features' tables; in this process."""
+    """Decide and judge a fold from its stored tables, in a process like those of the pool: its libraries have one
+    thread there, on whatever machine, so that the report is the same to the last bit. Raises BadInput."""
     found = archive.find_document(research.store, _key(research, symbol, fold, REPORT))
     if found is not None:
         return found
-    result = run_fold(symbol, _tables(research, symbol, fold), fold, research.configuration)
-    return _store_report(research, symbol, result)
+    tables = load_tables(research, symbol, fold_features(research, symbol, fold)["inputs"])
+    [computed] = run_folds(symbol, [(fold, tables)], research.configuration, workers=1)
+    if isinstance(computed, Refused):
+        raise BadInput(computed.reason, column="fold")
+    return _store_report(research, symbol, computed.result)
 
 
 def run(research: Research, symbol: str, folds: Sequence[Fold], workers: int) -> Iterator[Document]:
@@ -88,27 +79,34 @@ def run(research: Research, symbol: str, folds: Sequence[Fold], workers: int) ->
 
     A fold whose data cannot be used is skipped with its reason, as a document with ``refused``.
     """
-    missing, refused = [], dict[Fold, str]()
-    for fold in folds:
-        if archive.find_document(research.store, _key(research, symbol, fold, REPORT)) is None:
+    waiting = [
+        fold for fold in folds if archive.find_document(research.store, _key(research, symbol, fold, REPORT)) is None
+    ]
+    pulled = dict[Fold, Tables]()
+
+    def pieces() -> Iterator[tuple[Fold, Tables] | Refused]:
+        for fold in waiting:
             try:
-                missing.append((fold, _tables(research, symbol, fold)))
+                found = archive.find_document(research.store, _key(research, symbol, fold, FEATURES))
+                if found is None:
+                    pulled[fold] = _pulled(research, symbol, fold)
+                yield fold, load_tables(research, symbol, found["inputs"]) if found else pulled[fold]
             except BadInput as error:
-                refused[fold] = str(error)
-    computed = run_folds(symbol, missing, research.configuration, workers) if missing else iter(())
-    waiting = {fold for fold, _ in missing}
+                yield Refused(fold, str(error))
+
+    results = run_folds(symbol, pieces(), research.configuration, workers) if waiting else iter(())
     for fold in folds:
-        if fold in refused:
-            yield _refusal(research, symbol, Refused(fold, refused[fold]))
-        elif fold not in waiting:
+        if fold not in waiting:
             yield archive.read_document(research.store, _key(research, symbol, fold, REPORT))
-        else:
-            # Taken even where another process has reported the fold meanwhile: results come in the order of the folds.
-            result = next(computed)
-            if isinstance(result, Refused):
-                yield _refusal(research, symbol, result)
-            else:
-                yield _store_report(research, symbol, result)
+            continue
+        # Taken even where another process has reported the fold meanwhile: results come in the order of the folds.
+        computed = next(results)
+        if isinstance(computed, Refused):
+            yield {"symbol": symbol, "source": research.source, "refused": archive.dump_value(computed)}
+            continue
+        if fold in pulled:
+            _store_features(research, symbol, fold, pulled.pop(fold), computed.features)
+        yield _store_report(research, symbol, computed.result)
 
 
 def reported_folds(research: Research, symbol: str) -> list[Fold]:
@@ -156,17 +154,31 @@ def summarise(research: Research, symbol: str) -> Document:
     return document
 
 
-def _tables(research: Research, symbol: str, fold: Fold) -> Tables:
-    return load_tables(research, symbol, fold_features(research, symbol, fold)["inputs"])
+def _pulled(research: Research, symbol: str, fold: Fold) -> Tables:
+    """The fold's tables from the history. Raises BadInput and MarketError."""
+    return tables_between(research, symbol, fold.train_start, fold.test_end - timedelta(days=1))
+
+
+def _store_features(research: Research, symbol: str, fold: Fold, tables: Tables, features: pd.DataFrame) -> Document:
+    content = io.BytesIO()
+    features.reset_index(names="decision_time").to_parquet(content, index=False)
+    research.store.write(_key(research, symbol, fold, FEATURE_TABLE), content.getvalue())
+    document = {
+        "symbol": symbol,
+        "source": research.source,
+        "fold": archive.dump_value(fold),
+        "configuration": research.configuration.fingerprint,
+        "inputs": store_tables(research, symbol, tables),
+        "features": sha256_hex(content.getvalue()),
+        "rows": len(features),
+        "missing": {name: int(count) for name, count in features.isna().sum().items() if count},
+    }
+    return written_once(research.store, _key(research, symbol, fold, FEATURES), document)
 
 
 def _store_report(research: Research, symbol: str, result: FoldResult) -> Document:
     document = {"symbol": symbol, "source": research.source, "result": archive.dump_value(result)}
     return written_once(research.store, _key(research, symbol, result.fold, REPORT), document)
-
-
-def _refusal(research: Research, symbol: str, refused: Refused) -> Document:
-    return {"symbol": symbol, "source": research.source, "refused": archive.dump_value(refused)}
 
 
 def _key(research: Research, symbol: str, fold: Fold, name: str) -> str:

@@ -11,7 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,22 @@ class FoldResult:
     averaging: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A fold's result and the feature table that it came from."""
+
+    result: FoldResult
+    features: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A fold that could not be computed, and why."""
+
+    fold: Fold
+    reason: str
+
+
 def plan(bars: pd.DataFrame, configuration: ResearchConfiguration) -> list[Fold]:
     """The folds that whole ``bars`` hold: training, purge, test and the outcome of the last test day. Holes are found
     when a fold runs into them."""
@@ -180,14 +197,15 @@ def plan(bars: pd.DataFrame, configuration: ResearchConfiguration) -> list[Fold]
     return folds_between(first, last, configuration.scheme)
 
 
-def run_fold(symbol: str, tables: Tables, fold: Fold, configuration: ResearchConfiguration) -> FoldResult:
+def run_fold(symbol: str, tables: Tables, fold: Fold, configuration: ResearchConfiguration) -> Computed:
     """Train on the fold's year, decide its month day by day from flat, close at its end, and judge it.
 
     Raises BadInput where a training or test day is missing: a fold with holes is no fold.
     """
     panel = panel_of(symbol, fold_tables(tables, fold))
     models = train_models(panel.features, panel.outcomes, fold, configuration, VALIDATION_EXITS)
-    return judge(panel, models, decisions_of(panel, models, configuration), configuration)
+    result = judge(panel, models, decisions_of(panel, models, configuration), configuration)
+    return Computed(result, panel.features)
 
 
 def fold_tables(tables: Tables, fold: Fold) -> Tables:
@@ -295,35 +313,43 @@ def _midnight(day: date) -> pd.Timestamp:
     return pd.Timestamp(day, tz="UTC") + DAY
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A fold that could not be computed, and why."""
-
-    fold: Fold
-    reason: str
-
-
 def run_folds(
-    symbol: str, pieces: Iterable[tuple[Fold, Tables]], configuration: ResearchConfiguration, workers: int
-) -> Iterator[FoldResult | Refused]:
-    """The folds' results in their order, from ``workers`` processes; one worker is a process of its own too, so that
-    any number of workers computes under the same conditions. Each piece holds at least its fold's tables."""
-    with _single_threaded(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    symbol: str, pieces: Iterable[tuple[Fold, Tables] | Refused], configuration: ResearchConfiguration, workers: int
+) -> Iterator[Computed | Refused]:
+    """What became of each piece, in their order, from ``workers`` processes; one worker is a process of its own too,
+    so that any number of workers computes under the same conditions. A piece holds at least its fold's tables, and is
+    being computed while the next is fetched."""
+    with (
+        _single_threaded(),
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool,
+    ):
         running = [
-            pool.submit(_result, symbol, fold_tables(tables, fold), fold, configuration) for fold, tables in pieces
+            piece if isinstance(piece, Refused) else pool.submit(_computed, symbol, *piece, configuration)
+            for piece in pieces
         ]
         try:
-            yield from (future.result() for future in running)
+            yield from (each if isinstance(each, Refused) else each.result() for each in running)
         finally:
-            for future in running:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
 
 
-def _result(symbol: str, tables: Tables, fold: Fold, configuration: ResearchConfiguration) -> FoldResult | Refused:
+def _computed(symbol: str, fold: Fold, tables: Tables, configuration: ResearchConfiguration) -> Computed | Refused:
     try:
         return run_fold(symbol, tables, fold, configuration)
     except BadInput as error:
         return Refused(fold, str(error))
+
+
+def _end_with_parent() -> None:
+    """A worker waits on a pipe that it holds open itself: one whose parent was killed would wait for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 @contextmanager
