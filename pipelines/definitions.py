@@ -12,7 +12,7 @@ from assets.research.assets import daily_assets, fold_assets, research_resource,
 from assets.research.checks import daily_checks, fold_checks
 from pipelines.jobs import rebalance_job, research_job, upkeep_job, walk_forward_folds_job, walk_forward_job
 from pipelines.schedules import daily_walk_forward, hourly_upkeep, research_at_midnight
-from pipelines.sensors import decision_sensor, inbox_sensor
+from pipelines.sensors import decision_sensor, first_walk_forward_sensor, inbox_sensor
 
 
 def build(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -27,7 +27,7 @@ def build(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         asset_checks=[*rebalance_checks, *standing_checks, *daily_checks, *fold_checks],
         jobs=[rebalance_job, upkeep_job, research_job, walk_forward_job, walk_forward_folds_job],
         schedules=[hourly_upkeep, research_at_midnight, daily_walk_forward],
-        sensors=[inbox_sensor, decision_sensor],
+        sensors=[inbox_sensor, decision_sensor, first_walk_forward_sensor],
         resources=resources or {"desk": desk_resource, "research": research_resource},
         executor=dg.in_process_executor,
     )

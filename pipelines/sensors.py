@@ -18,7 +18,7 @@ from assets.desk.desk import Desk
 from assets.desk.detection import Look, Sighting, Sightings, detection_of, has_expired, holder_of_lock, look
 from assets.research.research_desk import ResearchDesk
 from assets.research.steps import STEPS
-from pipelines.jobs import REBALANCE_JOB, RESEARCH_JOB, rebalance_job, research_job
+from pipelines.jobs import REBALANCE_JOB, RESEARCH_JOB, rebalance_job, research_job, walk_forward_job
 from resources.documents import to_iso
 from resources.history import source_of
 from resources.settings import load_settings
@@ -118,12 +118,16 @@ def undecided(research: ResearchDesk, day: date) -> list[str]:
     """The symbols without a whole decision of ``day``."""
     from assets.research.archive import find_document, step_key  # loads numerical libraries, which loading need not
 
-    source = source_of(research.settings) if research.history is None else research.history.source
+    source = _source(research)
     return [
         symbol
         for symbol in research.settings.research_symbols
         if find_document(research.store, step_key(source, symbol, day, STEPS[-1])) is None
     ]
+
+
+def _source(research: ResearchDesk) -> str:
+    return source_of(research.settings) if research.history is None else research.history.source
 
 
 @dg.sensor(
@@ -152,3 +156,22 @@ def decision_sensor(
     if attempt is None:
         return dg.SkipReason(f"{', '.join(missing)}: a run is under way, or its attempts are spent")
     return dg.RunRequest(run_key=f"{day}:{attempt}", partition_key=day, tags={T0_TAG: day})
+
+
+@dg.sensor(
+    job=walk_forward_job,
+    minimum_interval_seconds=120,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="The first walk-forward of a store, once today's decision is made; the schedule goes on from there.",
+)
+def first_walk_forward_sensor(research: dg.ResourceParam[ResearchDesk]) -> dg.RunRequest | dg.SkipReason:
+    """Requested once for a store and symbols, whatever comes of it: a history without a whole fold stays without."""
+    if undecided(research, research.clock.now().date()):
+        return dg.SkipReason("today's decision comes first")
+    from assets.research.archive import find_document, summary_key  # as above
+
+    source, symbols = _source(research), research.settings.research_symbols
+    missing = [symbol for symbol in symbols if find_document(research.store, summary_key(source, symbol)) is None]
+    if not missing:
+        return dg.SkipReason("every symbol has been validated")
+    return dg.RunRequest(run_key=f"{research.store.url} {source} {','.join(missing)}")
