@@ -21,6 +21,7 @@ from assets.research.regime.twisting import (
     new_twists,
     propagate,
     set_flat,
+    total_and_squares,
     transition_of,
     weigh,
 )
@@ -141,17 +142,14 @@ def _filter(
         summarise(slot, systems, scratch, means[t], ess, t)
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(cache=True)
 def summarise(slot: int, systems: Any, scratch: Any, mean: Any, ess: Any, at: int) -> None:
     """Weighted mean of the slot's particles into ``mean`` (d,) and the effective sample size into ``ess[at]``.
 
     ``propagate`` has left the slot's unnormalised weights in the scratch.
     """
     weights, count = scratch.weights, systems.counts[slot]
-    total, squares = 0.0, 0.0
-    for n in range(count):
-        total += weights[n]
-        squares += weights[n] * weights[n]
+    total, squares = total_and_squares(weights, count)
     ess[at] = total * total / squares
     for i in range(mean.shape[0]):
         moment = 0.0

@@ -32,7 +32,7 @@ def _bits_of_float(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
     return types.int64(types.float64), generate
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def exponential(x: float) -> float:
     """exp(x) to a relative error of 1e-15; held at exp(-708) and exp(709) beyond, so it is never zero nor infinite.
 

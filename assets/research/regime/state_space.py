@@ -200,7 +200,7 @@ def lower_root(covariance: Floats, name: str) -> Floats:
         raise BadInput("not positive definite", column=name) from None
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def log_potential(
     family: int, matrix: Any, values: Any, constant: float, states: Any, count: int, row: Any, out: Any
 ) -> None:

@@ -2,7 +2,8 @@
 
 A twist psi(x) = N(x; mean, diag(variance)) tilts transition and weights towards what is observed later, without
 changing what is estimated. The kernels work on particles as (d, N), a row a coordinate, so that each inner loop runs
-over contiguous particles and vectorises.
+over contiguous particles and vectorises. None of them lets the compiler reorder or fuse float operations: a process
+that compiles a kernel and one that finds it compiled would then differ in the last digit, and so would a replay.
 """
 
 import math
@@ -18,8 +19,6 @@ from assets.research.regime.resampling import draw_ancestors
 from assets.research.regime.state_space import GaussianTransition, log_potential, lower_root
 
 _LOG_TWO_PI = math.log(2 * math.pi)
-# Sums over particles may be taken in any order (that is what lets them vectorise); infinities stay infinities.
-_SUMS = {"reassoc", "contract", "nsz"}
 # Bounds of the twist's variance 1 / (2 curvature); states are expected to have a scale of about one.
 _SMALLEST_VARIANCE, _SMALLEST_CURVATURE = 1e-6, 1e-10
 # Added to the diagonal of the correlation-like normal matrix.
@@ -143,7 +142,7 @@ def new_scratch(dimension: int, particles: int) -> Scratch:
     )
 
 
-@njit(cache=True, fastmath={"nsz"})
+@njit(cache=True)
 def _peak(values: Any, count: int) -> float:
     """Largest of the first ``count`` values, in four chains that do not wait for each other."""
     a = b = c = d = values[0]
@@ -158,16 +157,34 @@ def _peak(values: Any, count: int) -> float:
     return max(max(a, b), max(c, d))  # type: ignore[no-any-return]
 
 
-@njit(cache=True, fastmath=_SUMS)
+@njit(cache=True)
+def total_and_squares(values: Any, count: int) -> tuple[float, float]:
+    """Sums of the first ``count`` values and of their squares, in four chains as in ``_peak``."""
+    a = b = c = d = 0.0
+    aa = bb = cc = dd = 0.0
+    even = count - count % 4
+    for n in range(0, even, 4):
+        a += values[n]
+        b += values[n + 1]
+        c += values[n + 2]
+        d += values[n + 3]
+        aa += values[n] * values[n]
+        bb += values[n + 1] * values[n + 1]
+        cc += values[n + 2] * values[n + 2]
+        dd += values[n + 3] * values[n + 3]
+    for n in range(even, count):
+        a += values[n]
+        aa += values[n] * values[n]
+    return (a + b) + (c + d), (aa + bb) + (cc + dd)
+
+
+@njit(cache=True)
 def weigh(log_weights: Any, count: int, weights: Any) -> tuple[float, float]:
     """ln of the summed exponentials, and the effective sample size 1 / sum W^2; unnormalised weights in ``weights``."""
     peak = _peak(log_weights, count)
-    total, squares = 0.0, 0.0
     for n in range(count):
-        weight = exponential(log_weights[n] - peak)
-        weights[n] = weight
-        total += weight
-        squares += weight * weight
+        weights[n] = exponential(log_weights[n] - peak)
+    total, squares = total_and_squares(weights, count)
     return peak + math.log(total), total * total / squares
 
 
@@ -274,7 +291,7 @@ def prepare_twist(slot: int, first: bool, model: Any, twists: Any, scratch: Any)
             twists.roots[slot, i, i] = math.sqrt(min(variance[i], covariance[i, i]))
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _add_predictive(slot: int, twists: Any, states: Any, count: int, row: Any, out: Any) -> None:
     """Add ln f(psi)(x) of the slot's twist to ``out`` for the first ``count`` columns of ``states``."""
     scale = twists.log_scales[slot]
@@ -293,7 +310,7 @@ def _add_predictive(slot: int, twists: Any, states: Any, count: int, row: Any, o
             out[n] -= 0.5 * row[n] * row[n]
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def propagate(
     generator: Any,
     before: int,
@@ -382,7 +399,7 @@ def propagate(
     systems.counts[slot] = count
 
 
-@njit(cache=True, fastmath=_SUMS)
+@njit(cache=True)
 def _mean(values: Any, count: int) -> float:
     total = 0.0
     for n in range(count):
@@ -390,7 +407,7 @@ def _mean(values: Any, count: int) -> float:
     return total / count
 
 
-@njit(cache=True, fastmath=_SUMS)
+@njit(cache=True)
 def _product(a: Any, b: Any, count: int) -> float:
     total = 0.0
     for n in range(count):
@@ -398,7 +415,7 @@ def _product(a: Any, b: Any, count: int) -> float:
     return total
 
 
-@njit(cache=True, fastmath=_SUMS)
+@njit(cache=True)
 def _line_moments(x: Any, y: Any, count: int, mean: float) -> tuple[float, float, float, float, float]:
     """Averages of z^2, z^3, z^4, z y and z^2 y for z = x - ``mean``."""
     second, third, fourth, first_y, second_y = 0.0, 0.0, 0.0, 0.0, 0.0
