@@ -31,7 +31,7 @@ PAGES: tuple[type[Page], ...] = (DeskPage, QuantPage)
 
 REFRESH_SECONDS = 1.0
 # Research decides once a day; a new decision is on the screen within four of these.
-RESEARCH_REFRESH_SECONDS = 5.0
+RESEARCH_REFRESH_SECONDS = 15.0
 
 # A closed tab's session stops costing within these; longer than a reload takes, shorter than a lunch.
 _SESSION_LIFETIME_MS = 10_000
