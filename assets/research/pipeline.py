@@ -698,7 +698,11 @@ def replay(research: Research, symbol: str, day: date) -> list[Replayed]:
     replayed = []
     for step in STEPS:
         stored = archive.read_document(research.store, archive.step_key(research.source, symbol, day, step))
-        result, inputs = _BUILDERS[step](research, symbol, day)
+        try:
+            result, inputs = _BUILDERS[step](research, symbol, day)
+        except ValueError as error:  # a stored value that no step could have written
+            replayed.append(Replayed(step, (f"cannot be computed from what is stored: {error}",)))
+            continue
         again = {
             "inputs": inputs,
             "result": result if isinstance(result, dict) else archive.dump_value(result),
