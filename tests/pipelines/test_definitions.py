@@ -1,5 +1,6 @@
 """What the code server loads, built the way it builds it."""
 
+import itertools
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from dagster._core.definitions.metadata import CodeReferencesMetadataValue
 from dagster._core.definitions.repository_definition import RepositoryDefinition
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
+from assets.research.steps import SOURCES, STEPS
 from pipelines.definitions import build, defs
 
 PROJECT = Path(__file__).parents[2]
@@ -21,6 +23,10 @@ PROJECT = Path(__file__).parents[2]
 RUN_ASSETS = {"daily_csv", "pre_execution", "sized_orders", "fills", "baseline", "latest_executed"}
 EXTERNAL = {"signal_inbox", "latest_prices", "portfolio_value_log"}
 OTHERS = {"portfolio_value_history"}
+DESK = RUN_ASSETS | EXTERNAL | OTHERS
+DAILY = {*SOURCES, "research_models", "exit_rule", *STEPS}
+FOLDS = {"walk_forward_features", "walk_forward_report"}
+RESEARCH = DAILY | FOLDS | {"walk_forward"}
 
 BLOCKING = {
     "daily_csv": {"content_unchanged"},
@@ -40,6 +46,18 @@ SPEAKING_ONLY = {
         "log_recent",
         "prices_recent",
     },
+    **{source: {"schema_holds", "monotonic_utc", "no_gaps", "fresh"} for source in SOURCES},
+    "feature_extraction": {"features_unleaked"},
+    "position_management": {"decision_within_bounds"},
+    "weekly_calibration": {"decision_replays"},
+    "walk_forward_report": {"acceptance"},
+}
+JOBS = {"rebalance", "upkeep", "research_daily", "walk_forward_pool", "walk_forward_folds"}
+SCHEDULES = {"hourly_upkeep": "5 * * * *", "research_at_midnight": "0 0 * * *", "daily_walk_forward": "30 0 * * *"}
+SENSORS = {
+    "inbox_sensor": "rebalance",
+    "decision_sensor": "research_daily",
+    "first_walk_forward_sensor": "walk_forward_pool",
 }
 
 
@@ -61,9 +79,9 @@ def _as_table(checks: set[dg.AssetCheckKey]) -> dict[str, set[str]]:
     return table
 
 
-def test_exactly_the_assets_of_the_desk_are_loaded(repository: RepositoryDefinition) -> None:
+def test_exactly_the_assets_of_the_desk_and_of_research_are_loaded(repository: RepositoryDefinition) -> None:
     keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
-    assert keys == RUN_ASSETS | EXTERNAL | OTHERS
+    assert keys == DESK | RESEARCH
 
 
 def test_a_check_blocks_exactly_where_the_next_step_would_build_on_a_wrong_number(
@@ -75,14 +93,15 @@ def test_a_check_blocks_exactly_where_the_next_step_would_build_on_a_wrong_numbe
     assert _as_table(set(graph.asset_check_keys) - blocking) == SPEAKING_ONLY
 
 
-def test_jobs_schedule_and_sensor_have_their_names_and_run_from_the_start(repository: RepositoryDefinition) -> None:
-    assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {"rebalance", "upkeep"}
-    (schedule,) = repository.schedule_defs
-    (sensor,) = repository.sensor_defs
-    assert (schedule.name, schedule.default_status) == ("hourly_upkeep", dg.DefaultScheduleStatus.RUNNING)
-    assert (sensor.name, sensor.default_status) == ("inbox_sensor", dg.DefaultSensorStatus.RUNNING)
-    assert schedule.cron_schedule == "5 * * * *"
-    assert sensor.job_name == "rebalance"
+def test_jobs_schedules_and_sensors_have_their_names_and_run_from_the_start(repository: RepositoryDefinition) -> None:
+    assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == JOBS
+    assert {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs} == SCHEDULES
+    assert {sensor.name: sensor.job_name for sensor in repository.sensor_defs} == SENSORS
+    for schedule in repository.schedule_defs:
+        assert schedule.execution_timezone == "UTC", schedule.name
+        assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING, schedule.name
+    for sensor in repository.sensor_defs:
+        assert sensor.default_status == dg.DefaultSensorStatus.RUNNING, sensor.name
 
 
 def test_a_rebalance_runs_in_process_without_retries_and_one_at_a_time(repository: RepositoryDefinition) -> None:
@@ -102,24 +121,48 @@ def test_the_daily_path_is_one_dynamic_partition_a_rebalance(repository: Reposit
         assert partitions.name == "rebalance"
 
 
-@pytest.mark.parametrize("name", sorted(RUN_ASSETS | EXTERNAL | OTHERS))
+@pytest.mark.parametrize("name", sorted(DAILY))
+def test_a_daily_asset_of_research_is_a_partition_a_utc_day(repository: RepositoryDefinition, name: str) -> None:
+    partitions = repository.asset_graph.get(dg.AssetKey(name)).partitions_def
+    assert isinstance(partitions, dg.DailyPartitionsDefinition)
+    assert partitions.timezone == "UTC"
+    assert partitions.end_offset == 1
+
+
+def test_only_what_asks_a_source_is_retried(repository: RepositoryDefinition) -> None:
+    """And a fold is one dynamic partition of both of its assets."""
+    for name in DAILY | FOLDS:
+        operation = repository.assets_defs_by_key[dg.AssetKey(name)].op
+        assert (operation.retry_policy is not None) == (name in SOURCES), name
+        assert operation.pool is None, f"{name} must never wait for the execution slot"
+    for name in FOLDS:
+        partitions = repository.asset_graph.get(dg.AssetKey(name)).partitions_def
+        assert isinstance(partitions, dg.DynamicPartitionsDefinition), name
+        assert partitions.name == "fold"
+
+
+@pytest.mark.parametrize("name", sorted(DESK | RESEARCH))
 def test_every_asset_says_what_it_is_and_whose(repository: RepositoryDefinition, name: str) -> None:
-    spec = _spec(repository, name)
-    assert spec.group_name == "desk"
-    assert spec.owners == ["team:desk"]
-    assert spec.kinds & {"csv", "json", "parquet"}
+    spec, group = _spec(repository, name), "desk" if name in DESK else "research"
+    assert spec.group_name == group
+    assert spec.owners == [f"team:{group}"]
+    assert spec.kinds & {"csv", "json", "parquet", "jax"}
     assert spec.description
     assert len(spec.description) > 40
 
 
 @pytest.mark.parametrize(
-    "name", ["daily_csv", "pre_execution", "sized_orders", "fills", "portfolio_value_log", "portfolio_value_history"]
+    "name",
+    [
+        *("daily_csv", "pre_execution", "sized_orders", "fills", "portfolio_value_log", "portfolio_value_history"),
+        *SOURCES,
+    ],
 )
 def test_a_tabular_asset_describes_each_column(repository: RepositoryDefinition, name: str) -> None:
     schema = _spec(repository, name).metadata["dagster/column_schema"]
     assert isinstance(schema, dg.TableSchema | dg.TableSchemaMetadataValue)
     columns = (schema if isinstance(schema, dg.TableSchema) else schema.schema).columns
-    assert len(columns) >= 5
+    assert len(columns) >= (5 if name in DESK else 2)
     for column in columns:
         assert column.description, f"{name}.{column.name}"
 
@@ -130,13 +173,13 @@ def test_the_log_describes_the_four_columns_of_the_brief_first(repository: Repos
     assert names[:4] == ["timestamp", "portfolio_value", "daily_pnl", "total_pnl"]
 
 
-@pytest.mark.parametrize("name", sorted(RUN_ASSETS | OTHERS))
+@pytest.mark.parametrize("name", sorted(RUN_ASSETS | OTHERS | {"research_models", "exit_rule", "walk_forward"}))
 def test_an_asset_points_to_the_line_that_makes_it(repository: RepositoryDefinition, name: str) -> None:
     references = _spec(repository, name).metadata["dagster/code_references"]
     assert isinstance(references, CodeReferencesMetadataValue)
     (reference,) = references.code_references
     file = Path(reference.file_path)
-    assert file == PROJECT / "assets/desk/assets.py"
+    assert file == PROJECT / ("assets/desk" if name in DESK else "assets/research") / "assets.py"
     around = file.read_text().splitlines()[reference.line_number - 1 :][:12]
     assert any(f"def {name}(" in line for line in around)
 
@@ -163,6 +206,27 @@ def test_the_lineage_has_no_loop_and_leads_from_the_inbox_to_what_is_held(reposi
     assert upstream["portfolio_value_history"] == {"portfolio_value_log"}
 
 
+def test_the_lineage_of_a_decision_leads_through_all_ten_steps(repository: RepositoryDefinition) -> None:
+    upstream = {
+        key.to_user_string(): {parent.to_user_string() for parent in repository.asset_graph.get(key).parent_keys}
+        for key in repository.asset_graph.toposorted_asset_keys
+    }
+    assert upstream["data_pull"] == {*SOURCES, "research_models"}
+    for before, after in itertools.pairwise(STEPS):
+        assert before in upstream[after], f"{after} comes after {before}"
+    assert "exit_rule" in upstream["position_management"]
+    assert upstream["slippage_log"] == {"fills"}
+    assert upstream["walk_forward_report"] == {"walk_forward_features"}
+
+
+def test_the_source_columns_are_those_of_their_contracts(repository: RepositoryDefinition) -> None:
+    from assets.research.data.contracts import CONTRACTS
+
+    for name in SOURCES:
+        schema = _spec(repository, name).metadata["dagster/column_schema"]
+        assert tuple(column.name for column in schema.columns) == CONTRACTS[name].columns
+
+
 def test_tests_can_put_their_own_desk_in() -> None:
     own = build(resources={"desk": "mine"})
     assert own.resources == {"desk": "mine"}
@@ -175,6 +239,7 @@ def test_loading_the_definitions_imports_no_heavy_library() -> None:
         "import pipelines.definitions\n"
         "pipelines.definitions.defs()\n"
         "heavy = {'panel', 'bokeh', 'boto3', 'numpy', 'pandas', 'pyarrow', 'httpx', 'moto', 'PIL'}\n"
+        "heavy |= {'jax', 'numba', 'sklearn', 'scipy', 'optax'}\n"
         "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} & heavy))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
