@@ -125,7 +125,7 @@ def _source_asset(name: str) -> dg.AssetsDefinition:
         retry_policy=dg.RetryPolicy(max_retries=3, delay=20, backoff=dg.Backoff.EXPONENTIAL),
     )  # fmt: skip
     def source(context: dg.AssetExecutionContext, research: dg.ResourceParam[ResearchDesk]) -> dg.MaterializeResult:
-        from assets.research.pipeline import pull_source
+        from assets.research.sources import pull_source
 
         day = _day(context)
         pulled = _for_each(research, lambda symbol: pull_source(research.research, symbol, day, name), again=True)
@@ -178,7 +178,7 @@ def research_models(
     Trained once a fold (30 days) on the 365 days that end a week before it; found in the store they are used as they
     are.
     """
-    from assets.research.pipeline import model_version, trained
+    from assets.research.model_store import model_version, trained
 
     manifests = _for_each(research, lambda symbol: trained(research.research, symbol, _day(context))[1], again=True)
     return dg.MaterializeResult(
@@ -203,7 +203,7 @@ def exit_rule(context: dg.AssetExecutionContext, research: dg.ResourceParam[Rese
 
     A killed training goes on from its last checkpoint.
     """
-    from assets.research.pipeline import trained_exit_rule
+    from assets.research.model_store import trained_exit_rule
 
     rules = {
         symbol: answered(trained_exit_rule, research.research, symbol, _day(context))
@@ -253,7 +253,8 @@ def _step_asset(name: str) -> dg.AssetsDefinition:
     )  # fmt: skip
     def step(context: dg.AssetExecutionContext, research: dg.ResourceParam[ResearchDesk]) -> dg.MaterializeResult:
         from assets.research.archive import step_key
-        from assets.research.pipeline import publish, run_step
+        from assets.research.pipeline import run_step
+        from assets.research.publication import publish
         from assets.research.steps import STEPS
 
         desk, day = research.research, _day(context)
@@ -396,6 +397,7 @@ class WalkForwardConfig(dg.Config):
     """What one run of `walk_forward` covers."""
 
     until: str = Field("", description="Last day (ISO) of the history looked at; empty means today")
+    partitions_only: bool = Field(False, description="Add the folds as partitions, for a backfill to compute")
 
 
 @dg.asset(
@@ -418,6 +420,9 @@ def walk_forward(
     for symbol in research.settings.research_symbols:
         planned = answered(available_folds, desk, symbol, until, again=True)
         context.instance.add_dynamic_partitions(folds.name or "", [fold_key(symbol, fold) for fold in planned])
+        if config.partitions_only:
+            shown[symbol] = {"folds": len(planned)}
+            continue
         reports = run(desk, symbol, planned, research.settings.walk_forward_workers)
         computed: list[Document] = answered(list, reports)
         for fold, report in zip(planned, computed, strict=True):
