@@ -11,7 +11,7 @@ import click
 from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
 
 if TYPE_CHECKING:
-    from assets.research.pipeline import Research
+    from assets.research.research_desk import Research
 
 _COLUMNS = ("accepted", "traded", "hit rate", "Sharpe", "gate off", "return")
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -52,7 +52,8 @@ def decide(day: Any, symbols: tuple[str, ...]) -> None:
     differing = False
     with _research(symbols) as (research, chosen):
         from assets.research.archive import find_document, step_key
-        from assets.research.pipeline import decide_day, replay
+        from assets.research.publication import decide_day
+        from assets.research.replay import replay
         from assets.research.steps import STEPS
 
         on = day.date() if day else _today(research)
@@ -118,7 +119,7 @@ def train(day: Any, device: Any, symbols: tuple[str, ...]) -> None:
     JAX finds one (README, Training on a GPU).
     """
     with _research(symbols) as (research, chosen):
-        from assets.research.pipeline import model_version, trained, trained_exit_rule
+        from assets.research.model_store import model_version, trained, trained_exit_rule
         from assets.research.stopping.deep import NoSuchDevice
         from assets.research.training.direction import DeviceAbsent
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from assets.research.configuration import ResearchConfiguration
-from assets.research.pipeline import Research
 from assets.research.regime.orcsmc import FilterConfig
+from assets.research.research_desk import Research
 from assets.research.stopping.exits import ExitConfig
 from assets.research.validation import Scheme
 from assets.research.walk_forward import Tables

@@ -5,6 +5,7 @@ models are stored under their content's sha256 or together with it, so that a de
 alone and a changed byte is found.
 """
 
+import contextlib
 import io
 from collections.abc import Hashable
 from datetime import date
@@ -16,8 +17,8 @@ import simplejson
 from pydantic import TypeAdapter
 
 from assets.research.bad_input import BadInput
-from resources.documents import Document, sha256_hex
-from resources.store import NotFound, Store
+from resources.documents import Document, dump_document, sha256_hex
+from resources.store import AlreadyExists, NotFound, Store
 from resources.store.once import create_bytes_once
 
 Value = TypeVar("Value")
@@ -127,3 +128,10 @@ def verified(store: Store, key: str, sha256: str) -> bytes:
     if (found := sha256_hex(data)) != sha256:
         raise TamperedObject(f"{key} has sha256 {found[:12]}…, {sha256[:12]}… was written")
     return data
+
+
+def written_once(store: Store, key: str, document: Document) -> Document:
+    """Create the document; a racer's, written first, wins. Read back, so that every reader sees the same values."""
+    with contextlib.suppress(AlreadyExists):
+        store.create(key, dump_document(document))
+    return read_document(store, key)

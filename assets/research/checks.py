@@ -53,7 +53,7 @@ def _integrity_check(source: str, name: str) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(asset=source_assets[source], name=name, description=_TEXT[name])
     def check(context: dg.AssetCheckExecutionContext, research: dg.ResourceParam[ResearchDesk]) -> dg.AssetCheckResult:
-        from assets.research.pipeline import pull_source
+        from assets.research.sources import pull_source
 
         day, failures, compared = date.fromisoformat(context.partition_key), list[str](), dict[str, Any]()
         for symbol in research.settings.research_symbols:
@@ -89,14 +89,14 @@ def _of_decisions(asset: str, judge: Callable[[Any, str, date], list[str]]) -> d
 
 def _features_unleaked(research: Any, symbol: str, day: date) -> list[str]:
     """Features of earlier days, computed anew from the day's tables cut off at those days, have the very same bits."""
-    from assets.research.pipeline import leaked_features
+    from assets.research.replay import leaked_features
 
     return leaked_features(research, symbol, day)
 
 
 def _decision_replays(research: Any, symbol: str, day: date) -> list[str]:
     """Every step computed again from the stored tables, models and steps gives the stored result."""
-    from assets.research.pipeline import replay
+    from assets.research.replay import replay
 
     return [
         f"{replayed.step} {difference}"
@@ -107,7 +107,7 @@ def _decision_replays(research: Any, symbol: str, day: date) -> list[str]:
 
 def _decision_within_bounds(research: Any, symbol: str, day: date) -> list[str]:
     """Probability in [0, 1], bias in [-1, 1], exposure within the cap, nothing opened while the gate is off."""
-    from assets.research.pipeline import bound_violations
+    from assets.research.replay import bound_violations
 
     return bound_violations(research, symbol, day)
 

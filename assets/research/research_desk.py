@@ -1,6 +1,7 @@
 """What a process is given to do research with; the libraries behind it are loaded when it begins to."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,25 @@ from resources.store import Store, open_store
 
 if TYPE_CHECKING:
     from assets.research.configuration import ResearchConfiguration
-    from assets.research.pipeline import Research
+
+
+@dataclass(frozen=True, slots=True)
+class Research:
+    """What research works with."""
+
+    settings: Settings
+    store: Store
+    history: History
+    clock: Clock
+    configuration: "ResearchConfiguration"
+
+    @property
+    def source(self) -> str:
+        return self.history.source
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,6 @@ class ResearchDesk:
     def research(self) -> "Research":
         """Opened once. Raises MarketError when the history cannot be."""
         from assets.research.configuration import ResearchConfiguration
-        from assets.research.pipeline import Research
 
         history = self.history or open_history(self.settings)
         return Research(self.settings, self.store, history, self.clock, self.configuration or ResearchConfiguration())

@@ -12,15 +12,10 @@ from datetime import date, timedelta
 import pandas as pd
 
 from assets.research import archive
+from assets.research.archive import written_once
 from assets.research.bad_input import BadInput
-from assets.research.pipeline import (
-    Research,
-    load_tables,
-    midnight,
-    store_tables,
-    tables_between,
-    written_once,
-)
+from assets.research.research_desk import Research, midnight
+from assets.research.sources import load_tables, store_tables, tables_between
 from assets.research.validation import Fold, fold_of
 from assets.research.walk_forward import (
     FoldResult,

@@ -7,7 +7,9 @@ import pytest
 
 from assets.research import validation_runs
 from assets.research.archive import step_key
-from assets.research.pipeline import decide_day, replay, trained
+from assets.research.model_store import trained
+from assets.research.publication import decide_day
+from assets.research.replay import replay
 from assets.research.steps import STEPS
 from assets.research.walk_forward import run_fold
 from tests.faults.dying_store import Killed

@@ -8,10 +8,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.research import pipeline
+from assets.research import replay as leakage
+from assets.research import sources
 from assets.research.archive import latest_key, step_key, summary_key
 from assets.research.assets import daily_assets, folds
-from assets.research.pipeline import decide_day
+from assets.research.publication import decide_day
 from assets.research.research_desk import ResearchDesk
 from assets.research.steps import SOURCES, STEPS
 from assets.research.validation_runs import available_folds
@@ -248,7 +249,7 @@ def test_slippage_that_cannot_be_fails_its_checks(desk, monkeypatch):
             "est_impact_bp": math.nan,
         }
     )
-    monkeypatch.setattr(pipeline, "slippage_log", lambda *_: table)
+    monkeypatch.setattr(sources, "slippage_log", lambda *_: table)
     # A log has no rows that are due, so no gaps; it may be out of order and speak of the future.
     assert failed(desk.decide("slippage_log")) == {
         ("slippage_log", name) for name in ("schema_holds", "monotonic_utc", "fresh")
@@ -290,14 +291,14 @@ def test_a_decision_out_of_bounds_fails_its_check_and_its_replay(desk, changes):
 
 def test_a_feature_that_looks_ahead_fails_its_check(desk, monkeypatch):
     desk.decide()
-    honest = pipeline.panel_of
+    honest = leakage.panel_of
 
     def peeking(symbol, tables):
         panel = honest(symbol, tables)
         panel.features["sig_0"] += tables.bars_1h["close"].iloc[-1]
         return panel
 
-    monkeypatch.setattr(pipeline, "panel_of", peeking)
+    monkeypatch.setattr(leakage, "panel_of", peeking)
     assert failed(desk.decide("feature_extraction")) == {("feature_extraction", "features_unleaked")}
 
 

@@ -9,22 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.research import archive, pipeline
+from assets.research import archive, model_store, pipeline
+from assets.research import replay as leakage
 from assets.research.bad_input import BadInput
+from assets.research.data import contracts
+from assets.research.model_store import trained, trained_exit_rule
 from assets.research.models import Models
-from assets.research.pipeline import (
-    bound_violations,
-    decide_day,
-    leaked_features,
-    previous_day,
-    publish,
-    pull_source,
-    replay,
-    run_step,
-    slippage_log,
-    trained,
-    trained_exit_rule,
-)
+from assets.research.pipeline import previous_day, run_step
+from assets.research.publication import decide_day, publish
+from assets.research.replay import bound_violations, leaked_features, replay
+from assets.research.sources import pull_source, slippage_log
 from assets.research.steps import SOURCES, STEPS
 from assets.research.validation import fold_of
 from resources.clock import ManualClock
@@ -159,8 +153,8 @@ def test_the_decision_of_the_pipeline_is_that_of_the_pure_fold(decided):
     from assets.research.decision import decide
 
     research = research_on(LAST, decided)
-    chain = pipeline._chain_of(research, SYMBOL, LAST)
-    extraction, _ = pipeline._extraction(research, SYMBOL, LAST)
+    chain = pipeline.chain_of(research, SYMBOL, LAST)
+    extraction, _ = pipeline.extraction_of(research, SYMBOL, LAST)
     models = replace(trained(research, SYMBOL, LAST)[0], exit_rule=trained_exit_rule(research, SYMBOL, LAST))
     path = models.filter(np.array(extraction.filter_returns), TINY)
     whole = decide(
@@ -207,14 +201,14 @@ def test_training_asks_for_nothing_after_its_window():
 def test_features_do_not_leak_and_a_leak_would_be_found(decided, monkeypatch):
     research = research_on(LAST, decided)
     assert leaked_features(research, SYMBOL, LAST) == []
-    honest = pipeline.panel_of
+    honest = leakage.panel_of
 
     def peeking(symbol, tables):
         panel = honest(symbol, tables)
         panel.features["return_7d"] += panel.features["return_1d"].iloc[-1]
         return panel
 
-    monkeypatch.setattr(pipeline, "panel_of", peeking)
+    monkeypatch.setattr(leakage, "panel_of", peeking)
     assert {leak.split(" of ")[0] for leak in leaked_features(research, SYMBOL, LAST)} == {"return_7d"}
 
 
@@ -614,7 +608,7 @@ def test_the_loser_of_a_race_goes_on_with_what_the_winner_stored(store):
 
 def test_two_machines_that_train_one_fold_to_other_last_bits_leave_whole_models(monkeypatch):
     """The second writes its parts after the first wrote its own and before the first's manifest."""
-    store, honest = MemoryStore(), pipeline.train_models
+    store, honest = MemoryStore(), model_store.train_models
 
     def elsewhere(*arguments):
         models = honest(*arguments)
@@ -627,7 +621,7 @@ def test_two_machines_that_train_one_fold_to_other_last_bits_leave_whole_models(
             if key.endswith("/manifest.json") and not self.raced:
                 self.raced = True
                 with monkeypatch.context() as patch:
-                    patch.setattr(pipeline, "train_models", elsewhere)
+                    patch.setattr(model_store, "train_models", elsewhere)
                     trained(research_on(TODAY, store), SYMBOL, TODAY)
             return super().create(key, data)
 
@@ -686,7 +680,7 @@ def test_the_slippage_log_is_the_desks_fills_against_their_marks(tmp_path):
         assert (table["est_impact_bp"] > 0).all(), "a spread is paid on either side"
         assert list(table["est_impact_bp"]) == pytest.approx([abs(price / mark - 1) * 1e4 for price in prices])
         assert list(table["date_utc"]) == [pd.Timestamp(START.date(), tz="UTC")] * len(own)
-    assert pipeline.contracts.check(bought, pipeline.contracts.SLIPPAGE_LOG, end) == []
+    assert contracts.check(bought, contracts.SLIPPAGE_LOG, end) == []
 
 
 def test_a_fill_counts_from_the_midnight_after_it(tmp_path):

@@ -1,0 +1,81 @@
+"""The decision of a day as a whole: all its steps, and what the screen shows of them."""
+
+from datetime import date, timedelta
+
+from assets.research import archive
+from assets.research.decision import (
+    BiasStep,
+    GateStep,
+    SizingStep,
+)
+from assets.research.model_store import model_version, trained
+from assets.research.pipeline import Management, extraction_of, result_of, run_step, value_of
+from assets.research.research_desk import Research, midnight
+from assets.research.steps import STEPS
+from resources.documents import Document, dump_document, to_iso
+from resources.store import NotFound
+
+_HISTORY_DAYS = 90
+
+
+def decide_day(research: Research, symbol: str, day: date) -> dict[str, Document]:
+    """All steps of a day by name, computed where the store has none, and the decision published."""
+    steps = {step: run_step(research, symbol, day, step) for step in STEPS}
+    publish(research, symbol, day)
+    return steps
+
+
+def publish(research: Research, symbol: str, day: date) -> Document:
+    """What the screen shows of the decision of ``day``, written over the last; an older decision never replaces a
+    newer one."""
+    key = archive.latest_key(research.source, symbol)
+    shown = archive.find_document(research.store, key)
+    if shown is not None and shown["day"] > day.isoformat():
+        return shown
+    _, manifest = trained(research, symbol, day)
+    document = {
+        "symbol": symbol,
+        "day": day.isoformat(),
+        "source": research.source,
+        "published_utc": to_iso(research.clock.now()),
+        "next_run_utc": to_iso(midnight(day + timedelta(days=1))),
+        "configuration": research.configuration.fingerprint,
+        "model_version": model_version(manifest),
+        "steps": {step: result_of(research, symbol, day, step)[0] for step in STEPS},
+        "training": manifest["direction_report"],
+        "latent": manifest["latent"],
+        "history": _history(research, symbol, day),
+    }
+    research.store.write(key, dump_document(document))
+    return document
+
+
+def _history(research: Research, symbol: str, last: date) -> list[Document]:
+    """One row a day for the sparklines, oldest first, from the stored steps of the last ``_HISTORY_DAYS`` days."""
+    rows = []
+    for back in range(_HISTORY_DAYS - 1, -1, -1):
+        day = last - timedelta(days=back)
+        try:
+            extraction, _ = extraction_of(research, symbol, day)
+            gate, _ = value_of(research, symbol, day, "regime_gate", GateStep)
+            bias, _ = value_of(research, symbol, day, "bias_computation", BiasStep)
+            sizing, _ = value_of(research, symbol, day, "target_sizing", SizingStep)
+            management, _ = value_of(research, symbol, day, "position_management", Management)
+        except NotFound:
+            continue
+        rows.append(
+            {
+                "day": day.isoformat(),
+                "probability": gate.day.probability,
+                "gate": gate.day.state,
+                "bias": bias.value,
+                "target": sizing.target,
+                "exposure": management.settlement.book.exposure,
+                "equity": management.settlement.book.equity,
+                # Of the holding period that ended with this decision, and the cost of its own trade.
+                "net_return": None
+                if extraction.marked.day_return is None
+                else extraction.marked.day_return - management.settlement.cost,
+            }
+        )
+    return rows
