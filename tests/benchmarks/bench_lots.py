@@ -5,11 +5,8 @@ contradict each other), installed at the first run, and the very values we get. 
 column says so. Speeds are CPU time, which other work on the machine disturbs least.
 """
 
-import hashlib
 import json
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,6 +24,7 @@ from assets.desk.signal import SignalRow
 from assets.desk.sizing import size
 from resources.market import Mark
 from tests.benchmarks.figure import Figure
+from tests.benchmarks.peer_environment import python_with
 
 STEPS = ("0.1", "0.01", "0.001", "0.0001", "0.00000001", "0.5", "5", "10", "1000")
 # Grids that are no power of ten, or coarser than one: a rounding to decimal places accepts what lies between.
@@ -35,7 +33,6 @@ VALUES = 20_000
 FILLS = (1_000, 4_000, 8_000)
 
 _PEERS = Path(__file__).parent / "peers"
-_ENVIRONMENTS = Path(__file__).parents[2] / ".venv-peers"
 _NOT_INSTALLED = "peer not installed"
 
 Answer = dict[str, Any]
@@ -205,7 +202,7 @@ def _requirements() -> dict[str, str]:
 
 def _ask(name: str, requirement: str, question: Mapping[str, Any]) -> Answer | None:
     """What the peer's script answers, in the peer's environment; None where the peer cannot be installed."""
-    python = _environment(name, requirement)
+    python = python_with(name, [requirement])
     if python is None:
         return None
     done = subprocess.run(
@@ -215,20 +212,3 @@ def _ask(name: str, requirement: str, question: Mapping[str, Any]) -> Answer | N
         raise RuntimeError(f"{name} failed:\n{done.stderr[-2000:]}")
     answer: Answer = json.loads(done.stdout)
     return answer
-
-
-def _environment(name: str, requirement: str) -> Path | None:
-    """The Python that has the peer, installing it when this version never was."""
-    folder = _ENVIRONMENTS / name
-    python, stamp = folder / "bin" / "python", folder / f".installed-{hashlib.sha256(requirement.encode()).hexdigest()}"
-    if stamp.exists():
-        return python
-    print(f"installing {requirement} into {_ENVIRONMENTS.name}/{name}", file=sys.stderr)
-    shutil.rmtree(folder, ignore_errors=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", requirement]
-    for command in ([sys.executable, "-m", "venv", str(folder)], pip):
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            shutil.rmtree(folder, ignore_errors=True)
-            return None
-    stamp.touch()
-    return python
