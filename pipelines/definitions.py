@@ -28,7 +28,7 @@ def build(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         jobs=[rebalance_job, upkeep_job, research_job, walk_forward_job, walk_forward_folds_job],
         schedules=[hourly_upkeep, research_at_midnight, daily_walk_forward],
         sensors=[inbox_sensor, decision_sensor, first_walk_forward_sensor],
-        resources=resources or {"desk": desk_resource, "research": research_resource},
+        resources={"desk": desk_resource, "research": research_resource, **(resources or {})},
         executor=dg.in_process_executor,
     )
 

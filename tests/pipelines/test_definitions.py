@@ -228,8 +228,10 @@ def test_the_source_columns_are_those_of_their_contracts(repository: RepositoryD
 
 
 def test_tests_can_put_their_own_desk_in() -> None:
-    own = build(resources={"desk": "mine"})
-    assert own.resources == {"desk": "mine"}
+    own = build(resources={"desk": "mine"}).resources
+    assert own is not None
+    assert own["desk"] == "mine"
+    assert own.keys() == {"desk", "research"}, "a job that needs the other still finds it"
 
 
 def test_loading_the_definitions_imports_no_heavy_library() -> None:

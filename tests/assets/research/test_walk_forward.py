@@ -130,6 +130,18 @@ def test_every_day_is_price_times_exposure_less_funding_and_cost_by_hand(compute
         held = day.exposure
 
 
+def test_a_position_that_is_open_at_the_end_pays_for_its_closing(computed):
+    panel, models, decisions, _ = computed
+    (last, *_) = [n for n, decision in enumerate(decisions) if decision.settlement.book.exposure]
+    day = judge(panel, models, decisions[: last + 1], TINY).days[-1]
+    held = decisions[last].settlement.book.exposure
+    assert day.exposure == held != 0
+    assert day.cost == pytest.approx((abs(day.trade) + abs(held)) * RATE)
+    later = judge(panel, models, decisions[: last + 2], TINY).days[last]
+    assert later.cost == pytest.approx(abs(day.trade) * RATE), "not yet at the end it is not closed"
+    assert later.net_return > day.net_return
+
+
 def test_performance_is_recomputed_from_the_days(computed):
     *_, result = computed
     net = np.array([day.net_return for day in result.days])
