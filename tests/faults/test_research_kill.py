@@ -48,12 +48,13 @@ class DyingWrites(MemoryStore):
             raise Killed(f"write {self.writes}")
 
 
-def deaths(start, act):
-    """What ``act`` leaves when it is not killed, and what it leaves after a death at each of its writes, run again."""
+def deaths(start, act, every=1):
+    """What ``act`` leaves when it is not killed, and what it leaves after a death at each ``every``-th of its writes,
+    run again."""
     whole = start.copy()
     counted = DyingWrites(whole, NEVER)
     act(counted)
-    for die_at in range(1, counted.writes + 1):
+    for die_at in range(1, counted.writes + 1, every):
         store = start.copy()
         with suppress(Killed):
             act(DyingWrites(store, die_at))
@@ -70,11 +71,12 @@ def difference(expected, found):
     return sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
 
 
-def test_a_first_decision_killed_at_any_write_and_made_again_is_the_same(history):
-    """From an empty store: sources, training, checkpoints of the exit rule, ten steps, the published document."""
+def test_a_first_decision_killed_at_a_write_and_made_again_is_the_same(history):
+    """From an empty store: sources, training, checkpoints of the exit rule, ten steps, the published document. Every
+    other write; the second day below has most of them again."""
     seen = 0
     for die_at, expected, found in deaths(
-        MemoryStore(), lambda store: decide_day(research_on(TODAY, store, history), SYMBOL, TODAY)
+        MemoryStore(), lambda store: decide_day(research_on(TODAY, store, history), SYMBOL, TODAY), every=2
     ):
         assert difference(expected, found) == [], f"killed at write {die_at}"
         seen = die_at
