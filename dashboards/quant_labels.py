@@ -1,4 +1,5 @@
-"""The labels brief 1 fixes, with those of its original screen. They are never reworded, abbreviated or reordered.
+"""Every label of the quant page: those brief 1 fixes, of its original screen, and ours. They are never reworded,
+abbreviated or reordered. Sentences and what is composed from a document's own words stay with their card.
 
 Of the original screen a description has come down to us, not its texts: where that description and the brief leave the
 exact words open, the words of the description stand here and a TODO says so.
@@ -9,10 +10,17 @@ TITLE = "Quantitative Trading Dashboard"
 VERSION = "Version"
 DATA_AGE = "Data age"
 OPTIONS = "Options"
+ON = "ON"
 OFF = "OFF"
 EXECUTE_NOW = "Execute Now"
 BACKTEST = "Backtest"
 THEME = "Theme"
+ONE_THEME = "one theme"
+# Pills that are there only when somebody should look.
+DATA = "Data"
+REFUSED = "Refused"
+STORE = "Store"
+UNREADABLE = "unreadable"
 
 # Gate. "Confidence" of the gate is defined in no source: see ``quant_gate``.
 GATE = "Gate"
@@ -42,6 +50,10 @@ PNL = "P&L"
 CURRENT_EXPOSURE = "Current exposure"
 TARGET_EXPOSURE = "Target exposure"
 RISK_GUARDS = "Risk guards"
+HARD_STOP = "Hard stop"
+DAILY_LIMIT = "Daily limit"
+FUNDING_DRIFT = "Funding drift"
+VOLATILITY_DRIFT = "Volatility drift"
 
 # Execution.
 EXECUTION = "Execution"
@@ -72,21 +84,51 @@ GATE_OFF_DAYS = "Gate off"
 SLICE = "Slice"
 COSTS = "Costs"
 EMBARGO = "Embargo"
+ACCEPTED = "accepted"
+FAILS = "fails"
+SLICE_REFUSED = "refused"
+INCOMPLETE = "incomplete"
 
 SIGNATURES = "Signature Features"
+FEATURE = "Feature"
+VALUE = "Value"
+TO_VOLATILITY = "to σ"
+TO_BIAS = "to bias"
+ALL_OTHERS = "all others"
+VOLATILITY = "Volatility"
 
 # The two training cards, by the brief's names for what they show.
 NOISE_ROBUST = "JAL (Joint Asymmetric Loss)"
 LEARNING_RATE = "Large Learning Rates"
 AVERAGING = "BEMA (Bias-corrected EMA)"
+LOSS = "Loss"
+NOISE = "Noise"
+ASYMMETRY = "Asymmetry a"
+ACTIVE_FROM = "Active from"
+ACCURACY = "Accuracy"
+BASE_RATE = "Base rate"
+SLOPE = "Slope"
+SPARSITY = "Sparsity"
+CLASS_SEPARATION = "Class separation"
+COMPRESSION = "Compression 50%"
+LAST_ITERATE = "Last iterate"
+EMA = "EMA"
+BEMA = "BEMA"
+AVERAGE_LOSS = "loss"
+AVERAGE_ACCURACY = "accuracy"
+CHOSEN = "chosen"
 
 # Footer.
 LAST_RUN = "Last run"
 NEXT_RUN = "Next run"
 CONNECTION = "Connection"
+LIVE = "live"
+LOST = "lost"
+NOT_ANSWERING = "store not answering"
 RUN_NOW = "Run Now"
 BACKTEST_30D = "Backtest 30d"
 IMPORT = "Import"
+USE_TRAIN = "use desk train"
 EXPORT = "Export"
 
 HEADER = (TITLE, VERSION, DATA_AGE, OPTIONS, EXECUTE_NOW, BACKTEST, THEME)

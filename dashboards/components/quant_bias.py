@@ -14,6 +14,7 @@ def bias(decided: Decided) -> Shown:
     """The gauge from -1 to 1. Without a value (the gate is off) neither a side nor a word is shown, but why."""
     step = decided.step("bias_computation")
     value, threshold = step.get("value"), step.get("threshold")
+    side = None if value is None or threshold is None else side_of(value, threshold)
     past = decided.history("bias")
     return {
         "title": labels.BIAS,
@@ -21,7 +22,8 @@ def bias(decided: Decided) -> Shown:
         "value": value,
         "text": text.ratio(value),
         "sign": text.sign_of(value),
-        "side": None if value is None or threshold is None else side_of(value, threshold),
+        "side": side,
+        "look": "on" if side == labels.LONG else "off",
         "word": None if value is None or threshold is None else word_of(value, threshold),
         "reason": step.get("reason") or decided.why("bias_computation") if value is None else "",
         "threshold": threshold,

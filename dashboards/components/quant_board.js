@@ -78,11 +78,12 @@ export function render({model}) {
     when(last, shown.footer.last, (at) => `${clockOf(at)}, ${span(clock.now() - at)} ago`)
     when(next, shown.footer.next, (at) => `${clockOf(at)}, ${at > clock.now() ? `in ${span(at - clock.now())}` : `${span(clock.now() - at)} overdue`}`)
     const silent = performance.now() - heard > SILENT_AFTER_MS
-    const state = silent ? "lost" : notice?.state === "disconnected" ? "store not answering" : "live"
-    connection.dataset.state = state === "live" ? "ok" : "attention"
+    const {label, live, lost, disconnected} = shown.footer.connection
+    const state = silent ? lost : notice?.state === "disconnected" ? disconnected : live
+    connection.dataset.state = state === live ? "ok" : "attention"
     if (connection.dataset.shown !== state) {
       connection.dataset.shown = state
-      connection.replaceChildren(node("i"), `${shown.footer.connection} `, node("b", {}, state))
+      connection.replaceChildren(node("i"), `${label} `, node("b", {}, state))
     }
   }
 

@@ -44,7 +44,7 @@ function gateCard(shown, staleAfter) {
 }
 
 function biasCard(shown, staleAfter) {
-  const side = shown.side ? stateChip(shown.side, shown.side === "LONG" ? "on" : "off", shown.details) : stateChip("—", "missing", shown.reason)
+  const side = shown.side ? stateChip(shown.side, shown.look, shown.details) : stateChip("—", "missing", shown.reason)
   const limits = shown.threshold == null ? [] : [-shown.threshold, shown.threshold]
   return quantCard("bias", shown, staleAfter,
     node("div", {className: "verdict", title: shown.details}, node("p", {className: "number", "data-sign": shown.sign, "data-missing": shown.value == null}, shown.text), node("span", {className: "word"}, shown.word ?? "—"), side),
@@ -70,7 +70,7 @@ function performanceCard(shown, staleAfter) {
         delta),
       past({values: shown.line, title: shown.line_title})),
     reasonOf(shown.reason),
-    guardsOf(shown.guards),
+    guardsOf(shown.guards, shown.guards_label),
     node("div", {className: "exposures"},
       factsOf(shown.facts, shown.reason),
       ruler({reach, value: shown.held, marks: [], pointers: [[shown.held, ""], [shown.target, "aim"]]}),
@@ -78,9 +78,9 @@ function performanceCard(shown, staleAfter) {
   )
 }
 
-function guardsOf(guards) {
+function guardsOf(guards, label) {
   if (!guards.length) return null
-  return node("ul", {className: "guards", role: "status", "aria-label": "Risk guards"}, ...guards.map(({name, text, title}) => node("li", {title}, node("b", {}, name), node("span", {}, text))))
+  return node("ul", {className: "guards", role: "status", "aria-label": label}, ...guards.map(({name, text, title}) => node("li", {title}, node("b", {}, name), node("span", {}, text))))
 }
 
 function executionCard(shown, staleAfter) {
@@ -115,8 +115,8 @@ function validationCard(shown, staleAfter) {
     ticksOf(shown.ticks),
     reasonOf(shown.reason),
     node("dl", {className: "lines"}, ...shown.lines.map(([label, text, title]) => node("div", {title}, node("dt", {}, label), node("dd", {}, text)))),
-    shown.slices.length ? node("div", {className: "slices", role: "img", "aria-label": shown.sum}, ...shown.slices.map(([passed, title]) => node("i", {title, "data-passed": passed}))) : null,
-    shown.sum ? node("p", {className: "reason", title: shown.sum}, shown.sum) : null,
+    shown.slices.length ? node("div", {className: "slices", role: "img", "aria-label": shown.sum}, ...shown.slices.map(([passed, title]) => node("i", {title, "data-passed": String(passed)}))) : null,
+    shown.sum ? node("p", {className: "reason", title: [shown.sum, shown.remarks].filter(Boolean).join("\n")}, shown.sum) : null,
   )
   card.querySelector("header").insertBefore(verdict, card.querySelector(".age"))
   return card
@@ -129,8 +129,9 @@ function signaturesCard(shown, staleAfter) {
     return card
   }
   const head = (text, title, span = 1) => node("th", {scope: "col", title, colSpan: span}, text)
+  const [feature, value, toVolatility, toBias] = shown.heads
   const table = node("table", {},
-    node("thead", {}, node("tr", {}, head("Feature", "Words of the path's channels: 0 is time, 1 is log price"), head("Value", "Iterated integral over 72 hourly closes, window-normalised"), head("to σ", shown.no_volatility || "What the feature adds to the volatility forecast, per day", 2), head("to bias", shown.no_bias || "What the feature adds to the bias", 2))),
+    node("thead", {}, node("tr", {}, head(feature, "Words of the path's channels: 0 is time, 1 is log price"), head(value, "Iterated integral over 72 hourly closes, window-normalised"), head(toVolatility, shown.no_volatility || "What the feature adds to the volatility forecast, per day", 2), head(toBias, shown.no_bias || "What the feature adds to the bias", 2))),
     node("tbody", {}, ...shown.rows.map(({name, title, text, parts}) => node("tr", {title}, node("th", {scope: "row"}, name), node("td", {}, text), ...parts.flatMap((part) => [node("td", {className: "bar-cell"}, partBar(part.size)), node("td", {"data-missing": part.text === "—"}, part.text)])))))
   card.append(node("p", {className: "reason", title: shown.hint_title}, shown.hint), node("div", {className: "scroll", tabIndex: 0, role: "region", "aria-label": shown.title}, table), ...[shown.no_volatility, shown.no_bias].filter(Boolean).slice(0, 1).map((text) => reasonOf(text)))
   return card
@@ -152,11 +153,12 @@ function noiseCard(shown) {
 }
 
 function rateCard(shown) {
+  const [lossLabel, accuracyLabel, chosenLabel] = shown.average_labels
   const card = quantCard("rate", shown, undefined,
     reasonOf(shown.reason),
     node("div", {className: "pair"}, past({values: shown.line, title: shown.line_title}), ticksOf(shown.metrics)),
     node("h3", {}, shown.averaging),
-    node("table", {className: "averages"}, node("tbody", {}, ...shown.averages.map(({label, loss, accuracy, chosen, title}) => node("tr", {title, "data-chosen": chosen}, node("th", {scope: "row"}, label), node("td", {}, `loss ${loss}`), node("td", {}, `accuracy ${accuracy}`), node("td", {}, chosen ? "chosen" : ""))))),
+    node("table", {className: "averages"}, node("tbody", {}, ...shown.averages.map(({label, loss, accuracy, chosen, title}) => node("tr", {title, "data-chosen": chosen}, node("th", {scope: "row"}, label), node("td", {}, `${lossLabel} ${loss}`), node("td", {}, `${accuracyLabel} ${accuracy}`), node("td", {}, chosen ? chosenLabel : ""))))),
   )
   return trainingHeader(card, shown.hint)
 }

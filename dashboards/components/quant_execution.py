@@ -95,7 +95,7 @@ def _half_step(decided: Decided) -> Shown:
     half = decided.step("execution_rate").get("half_step")
     return fact(
         labels.HALF_STEP,
-        None if half is None else "ON" if half else labels.OFF,
+        None if half is None else labels.ON if half else labels.OFF,
         "Whether the step was halved because volatility is above 1.2 times its long-run level; off unless configured",
         tone="loud" if half else "",
         reason=decided.why("execution_rate"),

@@ -45,12 +45,12 @@ def actions(settings: Settings) -> dict[str, list[Shown]]:
         "header": [
             job(labels.EXECUTE_NOW, DAILY_JOB),
             job(labels.BACKTEST, WALK_FORWARD_JOB),
-            {"label": labels.THEME, "off": ONE_THEME, "short": "one theme"},
+            {"label": labels.THEME, "off": ONE_THEME, "short": labels.ONE_THEME},
         ],
         "footer": [
             job(labels.RUN_NOW, DAILY_JOB),
             job(labels.BACKTEST_30D, WALK_FORWARD_JOB),
-            {"label": labels.IMPORT, "off": NO_IMPORT, "short": "use desk train"},
+            {"label": labels.IMPORT, "off": NO_IMPORT, "short": labels.USE_TRAIN},
             {"label": labels.EXPORT, "export": True, "title": "Downloads the decision shown here as JSON"},
         ],
     }
@@ -65,7 +65,12 @@ def footer(decided: Decided) -> Shown:
             "at": moment(decided.document.get("next_run_utc")),
             "reason": decided.absence or "not stored",
         },
-        "connection": labels.CONNECTION,
+        "connection": {
+            "label": labels.CONNECTION,
+            "live": labels.LIVE,
+            "lost": labels.LOST,
+            "disconnected": labels.NOT_ANSWERING,
+        },
     }
 
 
@@ -120,7 +125,7 @@ def _options(decided: Decided, pulled: dict[str, Any]) -> Pill:
     return _pill(
         "options",
         labels.OPTIONS,
-        "ON" if state["used"] else labels.OFF,
+        labels.ON if state["used"] else labels.OFF,
         "ok" if state["used"] else "off",
         _table(state),
     )
@@ -128,7 +133,7 @@ def _options(decided: Decided, pulled: dict[str, Any]) -> Pill:
 
 def _refused(pulled: dict[str, Any]) -> list[Pill]:
     refusal = pulled.get("refusal")
-    return [_pill("refused", "Data", "Refused", "attention", refusal)] if refusal else []
+    return [_pill("refused", labels.DATA, labels.REFUSED, "attention", refusal)] if refusal else []
 
 
 def _risk(decided: Decided) -> list[Pill]:
@@ -140,4 +145,6 @@ def _risk(decided: Decided) -> list[Pill]:
 
 def _unreadable(keys: list[str]) -> list[Pill]:
     """Present only when a stored object is not what it should be: its numbers are then shown as missing."""
-    return [_pill("unreadable", "Store", f"{len(keys)} unreadable", "attention", "\n".join(keys))] if keys else []
+    if not keys:
+        return []
+    return [_pill("unreadable", labels.STORE, f"{len(keys)} {labels.UNREADABLE}", "attention", "\n".join(keys))]

@@ -7,10 +7,10 @@ from dashboards import quant_labels as labels
 from dashboards.components.quant_shown import Decided, Shown, fact, line
 
 _GUARDS = {
-    "hard_stop": "Hard stop",
-    "daily_loss": "Daily limit",
-    "funding_drift": "Funding drift",
-    "volatility_drift": "Volatility drift",
+    "hard_stop": labels.HARD_STOP,
+    "daily_loss": labels.DAILY_LIMIT,
+    "funding_drift": labels.FUNDING_DRIFT,
+    "volatility_drift": labels.VOLATILITY_DRIFT,
 }
 
 
@@ -57,6 +57,7 @@ def performance(decided: Decided) -> Shown:
         "line": line(decided.history("equity")),
         "line_title": f"Equity of the paper book, last {len(decided.history('equity'))} days",
         "guards": guards(decided),
+        "guards_label": labels.RISK_GUARDS,
     }
 
 

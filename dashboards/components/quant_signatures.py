@@ -27,6 +27,7 @@ def signatures(decided: Decided) -> Shown:
         "reason": "" if words else missing,
         "hint": _forecast(volatility),
         "hint_title": "Volatility of the coming day by the signature regression; realised: of the last 24 hours",
+        "heads": [labels.FEATURE, labels.VALUE, labels.TO_VOLATILITY, labels.TO_BIAS],
         "no_volatility": "" if to_volatility else volatility.get("reason") or missing,
         "no_bias": "" if to_bias else bias.get("reason") or decided.why("bias_computation"),
         "rows": [
@@ -70,9 +71,11 @@ def _others(words: set[str], to_volatility: Mapping[str, float], to_bias: Mappin
         for shares in rest
     ]
     return {
-        "name": "all others",
+        "name": labels.ALL_OTHERS,
         "title": "\n".join(
-            f"{what}:\n{lines}" for what, lines in zip(("Volatility", "Bias"), described, strict=True) if lines
+            f"{what}:\n{lines}"
+            for what, lines in zip((labels.VOLATILITY, labels.BIAS), described, strict=True)
+            if lines
         ),
         "text": "",
         "parts": [

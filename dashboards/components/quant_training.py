@@ -9,12 +9,12 @@ from dashboards.components.quant_shown import Decided, Shown, fact, line
 NO_REPORT = "the decision holds no training report"
 
 _METRICS = {
-    "activation_sparsity": ("Sparsity", "Share of hidden activations that are exactly zero"),
-    "confidence": ("Confidence", "Mean largest class probability of the raw network"),
-    "class_separation": ("Class separation", "R² of the classes in the hidden layer"),
-    "kept_at_half": ("Compression 50%", "Share of the accuracy kept with the smaller half of the weights removed"),
+    "activation_sparsity": (labels.SPARSITY, "Share of hidden activations that are exactly zero"),
+    "confidence": (labels.CONFIDENCE, "Mean largest class probability of the raw network"),
+    "class_separation": (labels.CLASS_SEPARATION, "R² of the classes in the hidden layer"),
+    "kept_at_half": (labels.COMPRESSION, "Share of the accuracy kept with the smaller half of the weights removed"),
 }
-_AVERAGES = (("last", "Last iterate"), ("ema", "EMA"), ("bema", "BEMA"))
+_AVERAGES = (("last", labels.LAST_ITERATE), ("ema", labels.EMA), ("bema", labels.BEMA))
 
 
 def noise_robust(decided: Decided) -> Shown:
@@ -29,36 +29,36 @@ def noise_robust(decided: Decided) -> Shown:
         "verdict": report.get("verdict", why),
         "beats": report.get("beats_base_rate"),
         "facts": [
-            fact("Loss", report.get("loss"), "The trained loss; jal-ce is cross-entropy with AMSE", reason=why),
+            fact(labels.LOSS, report.get("loss"), "The trained loss; jal-ce is cross-entropy with AMSE", reason=why),
             fact(
-                "Noise",
+                labels.NOISE,
                 text.percent(report.get("noise_rate"), signed=False, decimals=1),
                 "Estimated share of wrong labels, held between a floor and a ceiling",
                 note="" if measured is None else f"measured {text.percent(measured, signed=False, decimals=1)}",
                 reason=why,
             ),
             fact(
-                "Asymmetry a",
+                labels.ASYMMETRY,
                 text.number(report.get("asymmetry")),
                 "Of the AMSE: noise-tolerant from 1 / (1 − 2 noise) on",
                 reason=why,
             ),
-            fact("Active from", _step_name(report), "First step of the noise-robust loss", reason=why),
+            fact(labels.ACTIVE_FROM, _step_name(report), "First step of the noise-robust loss", reason=why),
             fact(
-                "Accuracy",
+                labels.ACCURACY,
                 text.percent(accuracy, signed=False, decimals=1),
                 "Share of validation days whose direction the raw score got right, and its standard error",
                 note="" if error is None else f"± {text.percent(error, signed=False, decimals=1)}",
                 reason=why,
             ),
             fact(
-                "Base rate",
+                labels.BASE_RATE,
                 text.percent(base, signed=False, decimals=1),
                 "What always saying the commoner direction of the training days would get",
                 reason=why,
             ),
             fact(
-                "Slope",
+                labels.SLOPE,
                 text.number(report.get("slope")),
                 "What is left of the score after shrinking by its uncertainty; 0: the features do not move the bias",
                 note=_evidence(report),
@@ -87,6 +87,7 @@ def learning_rate(decided: Decided) -> Shown:
         "line": line(rates, 0.0),
         "line_title": "Learning rate over the steps of the training",
         "metrics": [_metric(name, explanation, targets.get(key), why) for key, (name, explanation) in _METRICS.items()],
+        "average_labels": [labels.AVERAGE_LOSS, labels.AVERAGE_ACCURACY, labels.CHOSEN],
         "averages": [
             _average(label, candidates.get(name), report.get("chosen") == name, why) for name, label in _AVERAGES
         ],

@@ -1,5 +1,11 @@
-"""Walk-forward validation: the newest slice against the acceptance criteria, and the verdict on every slice."""
+"""Walk-forward validation: the newest slice against the acceptance criteria, and the verdict on every slice.
 
+A slice that was refused (it has no result) is shown with its reason; a refused newest slice leaves no GO to an older
+one. A slice whose costs are incomplete says what they lack; it was not accepted.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -20,10 +26,13 @@ _CRITERIA = (
 
 
 def validation(summary: Document | None, absence: str) -> Shown:
-    """The four ticks of the newest slice, GO only when all of them pass, and one mark for each slice."""
+    """The four ticks of the newest slice with a result, GO only when that is accepted and no later slice is refused,
+    and one mark for each slice."""
     folds: list[dict[str, Any]] = [] if summary is None else sorted(summary["folds"], key=_test_start)
+    refused: list[dict[str, Any]] = [] if summary is None else sorted(summary.get("refused", ()), key=_test_start)
     if summary is None or not folds:
-        reason = absence or (NO_SUMMARY if summary is None else "The walk-forward holds no slice")
+        nothing = NO_SUMMARY if summary is None else _refusal(refused) or "The walk-forward holds no slice"
+        reason = absence or nothing
         return {
             "title": labels.VALIDATION,
             "since": None,
@@ -31,20 +40,24 @@ def validation(summary: Document | None, absence: str) -> Shown:
             "reason": reason,
             "ticks": [_tick(label, title, None, reason) for _, label, title in _CRITERIA],
             "lines": [[label, text.MISSING, reason] for label in (labels.SLICE, labels.COSTS, labels.EMBARGO)],
-            "slices": [],
+            "slices": _slices(folds, refused),
             "sum": "",
+            "remarks": _remarks(folds, refused),
         }
     newest = folds[-1]
+    later = [each for each in refused if _test_start(each) > _test_start(newest)]
+    accepted = bool(newest["accepted"]) and not later
     verdicts = {verdict["name"]: verdict for verdict in newest["verdicts"]}
     window = newest["fold"]
     purge = (date.fromisoformat(window["test_start"]) - date.fromisoformat(window["train_end"])).days
     costs, rate = newest["performance"].get("costs"), summary.get("cost_bp")
+    gaps: str = newest.get("cost_gaps", "")
     return {
         "title": labels.VALIDATION,
         "since": moment(summary.get("computed_utc")),
-        "verdict": labels.GO if newest["accepted"] else labels.NO_GO,
-        "passed": bool(newest["accepted"]),
-        "reason": "",
+        "verdict": labels.GO if accepted else labels.NO_GO,
+        "passed": accepted,
+        "reason": _refusal(later) or gaps,
         "ticks": [
             _tick(label, title, verdicts.get(name), "the newest slice has no such verdict")
             for name, label, title in _CRITERIA
@@ -53,18 +66,40 @@ def validation(summary: Document | None, absence: str) -> Shown:
             [labels.SLICE, _span(window), f"Trained from {window['train_start']} to {window['train_end']}"],
             [
                 labels.COSTS,
-                text.percent(costs, signed=False),
+                text.percent(costs, signed=False) + (f", {labels.INCOMPLETE}" if gaps else ""),
                 "Fees, slippage and funding of the slice as a share of capital; all results are after them"
-                + ("" if rate is None else f". Every change of exposure costs {rate:g} bp"),
+                + ("" if rate is None else f". Every change of exposure costs {rate:g} bp")
+                + (f"\n{gaps}" if gaps else ""),
             ],
             [labels.EMBARGO, f"{purge} d", "Days between training and test that neither sees"],
         ],
-        "slices": [
-            [bool(fold["accepted"]), f"{_span(fold['fold'])}: {_verdict(fold)}, {_result(fold['performance'])}"]
-            for fold in folds
-        ],
-        "sum": _sum(summary, folds),
+        "slices": _slices(folds, refused),
+        "sum": _sum(summary, folds, refused),
+        "remarks": _remarks(folds, refused),
     }
+
+
+def _slices(folds: Sequence[dict[str, Any]], refused: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """A mark a slice from the oldest to the newest: whether it was accepted (None: refused), and what it says."""
+    return [
+        [None if "reason" in each else bool(each["accepted"]), f"{_span(each['fold'])}: {_verdict(each)}"]
+        for each in sorted([*folds, *refused], key=_test_start)
+    ]
+
+
+def _refusal(refused: Sequence[dict[str, Any]]) -> str:
+    """What is said of the newest of ``refused``; "" without one."""
+    return f"{_span(refused[-1]['fold'])}: {_verdict(refused[-1])}" if refused else ""
+
+
+def _remarks(folds: Sequence[dict[str, Any]], refused: Sequence[dict[str, Any]]) -> str:
+    """A line for every reason slices were refused for, and for everything the costs of others lack."""
+    reasons = Counter(each["reason"] for each in refused)
+    gaps = Counter(fold["cost_gaps"] for fold in folds if fold.get("cost_gaps"))
+    return "\n".join(
+        [f"{count} {labels.SLICE_REFUSED}: {reason}" for reason, count in reasons.items()]
+        + [f"{count} with {labels.COSTS.lower()} {labels.INCOMPLETE}: {gap}" for gap, count in gaps.items()]
+    )
 
 
 def _test_start(fold: dict[str, Any]) -> str:
@@ -91,10 +126,16 @@ def _span(window: dict[str, Any]) -> str:
 
 
 def _verdict(fold: dict[str, Any]) -> str:
-    if fold["accepted"]:
-        return "accepted"
+    if "reason" in fold:
+        return f"{labels.SLICE_REFUSED}, {fold['reason']}"
     failed = [label for name, label, _ in _CRITERIA if not _passed(fold, name)]
-    return f"fails {', '.join(failed)}"
+    said = [
+        labels.ACCEPTED if fold["accepted"] else "",
+        f"{labels.FAILS} {', '.join(failed)}" if failed and not fold["accepted"] else "",
+        fold.get("cost_gaps", ""),
+        _result(fold["performance"]),
+    ]
+    return ", ".join(filter(None, said))
 
 
 def _passed(fold: dict[str, Any], name: str) -> bool:
@@ -105,8 +146,13 @@ def _result(performance: dict[str, Any]) -> str:
     return f"{text.percent(performance['total_return'])}, Sharpe {text.ratio(performance['sharpe'])}"
 
 
-def _sum(summary: Document, folds: list[dict[str, Any]]) -> str:
-    accepted = f"{sum(bool(fold['accepted']) for fold in folds)} of {len(folds)} slices accepted"
+def _sum(summary: Document, folds: Sequence[dict[str, Any]], refused: Sequence[dict[str, Any]]) -> str:
+    accepted = f"{sum(bool(fold['accepted']) for fold in folds)} of {len(folds)} slices {labels.ACCEPTED}"
+    if refused:
+        accepted += f", {len(refused)} {labels.SLICE_REFUSED}"
+    incomplete = sum(bool(fold.get("cost_gaps")) for fold in folds)
+    if incomplete:
+        accepted += f", {incomplete} with {labels.COSTS.lower()} {labels.INCOMPLETE}"
     overall, holding = summary.get("overall"), summary.get("buy_and_hold")
     if not overall or not holding:
         return accepted

@@ -37,6 +37,7 @@ from resources.documents import Document, dump_document, to_iso
 from resources.store import Store
 
 DAY = timedelta(days=1)
+REFUSED_SLICE = "bars_1h: 31 rows missing, 2023-03-24 12:00 to 2023-03-25 18:00"
 LEVELS = tuple(feature.name for feature in FEATURES if not feature.name.startswith("sig_"))
 
 
@@ -46,6 +47,8 @@ class QuantFolder:
 
     ``probability`` is the day's, ``calm`` for gate on. ``refusal`` refuses the day's data. ``scale`` multiplies every
     figure that has no bounds. ``day_return`` moves the risk guards. ``options``: whether the source has them.
+    ``refused`` are the slices without a result, counted back from the newest, 0; ``cost_gaps`` is what the newest
+    result's costs lack. ``uncalibrated`` is why there never was a calibration.
     """
 
     day: date
@@ -60,6 +63,9 @@ class QuantFolder:
     options: bool = False
     days: int = 90
     folds: int = 48
+    refused: tuple[int, ...] = ()
+    cost_gaps: str = ""
+    uncalibrated: str = ""
 
     def write(self, store: Store) -> None:
         store.write(archive.latest_key(self.source, self.symbol), dump_document(self.decision()))
@@ -87,12 +93,16 @@ class QuantFolder:
 
     def summary(self) -> Document:
         random = np.random.default_rng(self.seed + 1)
-        folds, last = [], fold_of(self.day - 31 * DAY, Scheme())
+        folds, refused, last = [], [], fold_of(self.day - 31 * DAY, Scheme())
         for back in range(self.folds - 1, -1, -1):
             fold = fold_of(last.test_start - back * 30 * DAY, Scheme())
+            if back in self.refused:
+                refused.append({"fold": archive.dump_value(fold), "reason": REFUSED_SLICE})
+                continue
             net = random.normal(0.0012, 0.012, 30)
             held = np.where(random.random(30) < 0.7, 0.5, 0.0)
-            found = performance(net * (held > 0), held, list(held > 0), np.full(30, 0.0002), np.full(30, 0.1))
+            on = list(held > 0)
+            found = performance(net * on, held, on, np.full(30, 0.0002), 0.1 * np.array(on), [True] * 30)
             verdicts = accept(found)
             folds.append(
                 {
@@ -101,17 +111,22 @@ class QuantFolder:
                     "performance": archive.dump_value(found),
                     "buy_and_hold": archive.dump_value(found),
                     "verdicts": [archive.dump_value(verdict) for verdict in verdicts],
+                    "cost_gaps": "",
                     "training_verdict": "",
                     "averaging": "bema",
                 }
             )
-        overall = performance(random.normal(0, 0.01, 300), np.ones(300), [True] * 300, np.zeros(300), np.zeros(300))
+        always = [True] * 300
+        if self.cost_gaps:
+            folds[-1] |= {"accepted": False, "cost_gaps": self.cost_gaps}
+        overall = performance(random.normal(0, 0.01, 300), np.ones(300), always, np.zeros(300), np.zeros(300), always)
         return {
             "symbol": self.symbol,
             "source": self.source,
             "configuration": "5f1c0e9ab237",
             "computed_utc": to_iso(self.midnight),
             "folds": folds,
+            "refused": refused,
             "accepted_folds": sum(fold["accepted"] for fold in folds),
             "overall": archive.dump_value(overall),
             "buy_and_hold": archive.dump_value(replace(overall, total_return=1.31, sharpe=0.88)),
@@ -181,7 +196,9 @@ class QuantFolder:
             "risk_checks": report,
             "position_management": Management(exit_step, Settlement(0.19, 0.00013, "planned step", book)),
             "weekly_calibration": Calibration(
-                Recalibration(0.0002, 0.00021, 0.0003, 14, self.day - 2 * DAY, "14 rows, weight 41%")
+                Recalibration(0.0002, 0.0002, None, 0, None, self.uncalibrated)
+                if self.uncalibrated
+                else Recalibration(0.0002, 0.00021, 0.0003, 14, self.day - 2 * DAY, "14 rows, weight 41%")
             ),
         }
 

@@ -1,8 +1,10 @@
 """Each card of the quant page from documents as research writes them: full, refused, without steps, and absent."""
 
 import math
+import re
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from dashboards.components.quant_training import learning_rate, noise_robust
 from dashboards.components.quant_validation import NO_SUMMARY, validation
 from pipelines import jobs
 from resources.settings import Settings
-from tests.dashboards.quant_folder import QuantFolder
+from tests.dashboards.quant_folder import REFUSED_SLICE, QuantFolder
 
 TODAY = date(2026, 3, 2)
 NORMAL = QuantFolder(TODAY)
@@ -239,6 +241,53 @@ def test_an_undefined_measure_does_not_pass_and_shows_no_number() -> None:
     assert "2 traded of 30 days" in tick["title"]
 
 
+def test_refused_slices_are_counted_and_marked_with_their_reason() -> None:
+    summary = replace(NORMAL, refused=(40, 7)).summary()
+    shown = validation(summary, "")
+    assert shown["sum"].startswith(f"{summary['accepted_folds']} of 46 slices accepted, 2 refused; all slices")
+    assert shown["remarks"] == f"2 refused: {REFUSED_SLICE}"
+    assert [place for place, (passed, _) in enumerate(shown["slices"]) if passed is None] == [7, 40]
+    assert shown["slices"][40][1].endswith(f": refused, {REFUSED_SLICE}")
+    assert shown["reason"] == ""  # the newest slice has a result
+
+
+def test_a_refused_newest_slice_leaves_no_go_to_an_older_one() -> None:
+    summary = replace(NORMAL, refused=(0,)).summary()
+    summary["folds"][-1]["accepted"] = True
+    shown = validation(summary, "")
+    assert (shown["verdict"], shown["passed"]) == (labels.NO_GO, False)
+    assert shown["reason"].endswith(f": refused, {REFUSED_SLICE}")
+
+
+def test_a_walk_forward_of_refused_slices_only_says_why() -> None:
+    shown = validation(replace(NORMAL, folds=3, refused=(0, 1, 2)).summary() | {"overall": None}, "")
+    assert shown["verdict"] is None
+    assert shown["reason"].endswith(f": refused, {REFUSED_SLICE}")
+    assert [passed for passed, _ in shown["slices"]] == [None] * 3
+
+
+def test_incomplete_costs_are_shown_with_what_they_lack() -> None:
+    gaps = "funding unknown on 3 traded days"
+    shown = validation(replace(NORMAL, cost_gaps=gaps).summary(), "")
+    assert (shown["verdict"], shown["reason"]) == (labels.NO_GO, gaps)
+    costs = next(line for line in shown["lines"] if line[0] == labels.COSTS)
+    assert costs[1].endswith("%, incomplete")
+    assert costs[2].endswith(gaps)
+    assert gaps in shown["slices"][-1][1]
+    assert ", 1 with costs incomplete" in shown["sum"]
+    assert shown["remarks"] == f"1 with costs incomplete: {gaps}"
+
+
+def test_a_summary_written_before_refusals_were_kept_is_shown_as_it_is() -> None:
+    summary = NORMAL.summary()
+    del summary["refused"]
+    for fold in summary["folds"]:
+        del fold["cost_gaps"]
+    shown = validation(summary, "")
+    assert shown["remarks"] == ""
+    assert "refused" not in shown["sum"]
+
+
 def test_without_a_walk_forward_nothing_passes_and_nothing_says_go() -> None:
     shown = validation(None, "")
     assert shown["verdict"] is None
@@ -405,9 +454,46 @@ def test_header_and_footer_carry_their_labels_in_order(found: Decided) -> None:
     header = [pill["label"] for pill in quant_frame.header_pills(found, ())]
     header += [action["label"] for action in actions["header"]]
     assert (labels.TITLE, *header) == labels.HEADER
-    footer = [foot["last"]["label"], foot["next"]["label"], foot["connection"]]
+    footer = [foot["last"]["label"], foot["next"]["label"], foot["connection"]["label"]]
     footer += [action["label"] for action in actions["footer"]]
     assert tuple(footer) == labels.FOOTER
+
+
+def shown_labels(shown: Any) -> set[str]:
+    """Whatever stands as a label, wherever it is."""
+    if isinstance(shown, list):
+        return set().union(*map(shown_labels, shown))
+    if not isinstance(shown, dict):
+        return set()
+    own = {shown[key] for key in ("label", "averaging", "side", "off_state", "short") if shown.get(key)}
+    listed = {each for key in ("heads", "average_labels") for each in shown.get(key, ())}
+    return own | listed | set().union(*map(shown_labels, shown.values()))
+
+
+@pytest.mark.parametrize("found", [decided(), decided(replace(NORMAL, refusal="x", day_return=-0.06)), ABSENT])
+def test_every_label_shown_is_one_of_the_module(found: Decided) -> None:
+    module = {value for name, value in vars(labels).items() if name.isupper() and isinstance(value, str)}
+    cards = [card(found) for card in (*CARDS, noise_robust, learning_rate)]
+    shown = shown_labels([*cards, validation(NORMAL.summary(), ""), validation(None, "")])
+    shown |= shown_labels([quant_frame.header_pills(found, ("x",)), quant_frame.footer(found)])
+    shown |= shown_labels(quant_frame.actions(SETTINGS))
+    assert len(shown) > 50
+    assert shown <= module
+    rows = signatures(found)["rows"]
+    assert not rows or rows[-1]["name"] == labels.ALL_OTHERS
+    # The state of the rails is the decision's own word; the guards below it have labels.
+    assert {guard["name"] for guard in guards(found)[1:]} <= module
+
+
+@pytest.mark.parametrize(
+    "script", sorted(Path(quant_frame.__file__).parent.glob("quant_*")), ids=lambda path: path.name
+)
+def test_no_card_and_no_script_writes_a_label_of_its_own(script: Path) -> None:
+    """A label of the module as a text of its own; a single word in small letters may be a key as well."""
+    module = {value for name, value in vars(labels).items() if name.isupper() and isinstance(value, str)}
+    keys = {value for value in module if value.islower() and value.isalpha()}
+    written = set(re.findall(r"""["'`]([^"'`\n]*)["'`]""", script.read_text(encoding="utf-8")))
+    assert not written & (module - keys)
 
 
 def test_labels_of_the_cards_are_those_of_the_module() -> None:

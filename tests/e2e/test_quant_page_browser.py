@@ -38,6 +38,10 @@ def stored(folder: Path, decision: QuantFolder) -> Path:
 KINDS: dict[str, tuple[dict[str, Any], ...]] = {
     "empty": (),
     "normal and refused": ({}, {"refusal": "2 bars missing"}),
+    "refused slices": (
+        {"refused": (0, 12), "uncalibrated": "0 rows in 28 days, 10 needed"},
+        {"cost_gaps": "funding unknown on 12 traded days", "uncalibrated": "next due 2026-03-05"},
+    ),
     "huge and tiny": (
         {"scale": 1e9, "bias": 1.0, "probability": 1.0, "day_return": -0.071},
         {"scale": 1e-12, "bias": -0.91, "days": 1, "folds": 1},
@@ -69,6 +73,17 @@ def test_every_kind_of_decision_renders_cleanly_on_desk_and_phone(
             for card in page.locator(".card").all():
                 assert card.evaluate("(el) => el.scrollHeight <= el.clientHeight + 1"), card.text_content()
         no_overflow(page)
+        seen.clean()
+
+
+def test_why_there_was_no_calibration_yet_is_read_in_full(tmp_path: Path, served: Serving, watched: Watching) -> None:
+    server = served(stored(tmp_path, QuantFolder(today(), uncalibrated="3 rows in 28 days, 10 needed")))
+    for viewport in (DESKTOP, PHONE):
+        seen = watched(viewport)
+        page = seen.open(f"{server.url}/quant")
+        reason = page.get_by_text("never yet: 3 rows in 28 days, 10 needed")
+        expect(reason).to_be_visible()
+        assert reason.evaluate("(el) => el.scrollWidth <= el.clientWidth && el.scrollHeight <= el.clientHeight")
         seen.clean()
 
 
