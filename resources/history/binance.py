@@ -13,8 +13,15 @@ import pandas as pd
 
 from resources.clock import Clock, SystemClock
 from resources.history import HistoryError, Source
-from resources.market.binance import _MALFORMED, USD_M, BinanceMarket, _milliseconds, _parsed, _unexpected
-from resources.market.binance import _UnknownSymbolError as UnknownSymbolError
+from resources.market.binance import (
+    MALFORMED,
+    USD_M,
+    BinanceMarket,
+    UnknownSymbolError,
+    milliseconds,
+    parsed,
+    unexpected,
+)
 
 if TYPE_CHECKING:  # the market's adapter says what to install where httpx is missing
     import httpx
@@ -38,13 +45,13 @@ class _Exchange(BinanceMarket):
         name, value = interval
         while start < stop:
             until = min(stop, start + page * _HOUR)
-            window = {"startTime": _milliseconds(start), "endTime": _milliseconds(until) - 1, "limit": page}
+            window = {"startTime": milliseconds(start), "endTime": milliseconds(until) - 1, "limit": page}
             try:
-                answer = _parsed(endpoint, self._get(endpoint, symbol=symbol, **{name: value}, **window))
+                answer = parsed(endpoint, self._get(endpoint, symbol=symbol, **{name: value}, **window))
             except UnknownSymbolError as error:
                 raise HistoryError(f"{error}: {symbol} is not listed, see DESK_RESEARCH_SYMBOLS") from error
             if not isinstance(answer, list):
-                raise _unexpected(endpoint, "no list of rows")
+                raise unexpected(endpoint, "no list of rows")
             yield from answer
             start = until
 
@@ -70,14 +77,14 @@ class BinanceHistory:
         bars = self._exchange.pages(endpoint, symbol, ("interval", "1h"), first, stop, _BAR_PAGE)
         try:
             rows = [(int(row[0]), float(row[4]), float(row[5])) for row in bars]
-        except (*_MALFORMED, IndexError) as error:
-            raise _unexpected(endpoint, error) from error
+        except (*MALFORMED, IndexError) as error:
+            raise unexpected(endpoint, error) from error
         return _table(("timestamp_utc", "close", "volume"), _inside(rows, first, stop))
 
     def funding(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame:
         until = min(end, self._clock.now()) - _TICK
         rows = [
-            (_milliseconds(row.time), float(row.rate)) for row in self._exchange.funding([symbol], start - _TICK, until)
+            (milliseconds(row.time), float(row.rate)) for row in self._exchange.funding([symbol], start - _TICK, until)
         ]
         return _table(("timestamp_utc", "funding_rate"), rows)
 
@@ -92,8 +99,8 @@ class BinanceHistory:
         snapshots = self._exchange.pages(endpoint, symbol, ("period", "1h"), first, stop, _OPEN_INTEREST_PAGE)
         try:
             rows = [(int(row["timestamp"]), float(row["sumOpenInterestValue"])) for row in snapshots]
-        except _MALFORMED as error:
-            raise _unexpected(endpoint, error) from error
+        except MALFORMED as error:
+            raise unexpected(endpoint, error) from error
         hourly = _table(("date_utc", "oi_usd"), _inside(rows, first, stop))
         stamps = hourly["date_utc"]
         closing: pd.DataFrame = hourly[(stamps.dt.hour == _LAST_HOUR) & (stamps == stamps.dt.floor("h"))].reset_index(
@@ -119,7 +126,7 @@ def _whole_hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:
 
 def _inside(rows: list[tuple[Any, ...]], first: datetime, stop: datetime) -> list[tuple[Any, ...]]:
     """Rows stamped in the hours asked for: an exchange that sends more, the running hour say, is not believed."""
-    begin, end = _milliseconds(first), _milliseconds(stop)
+    begin, end = milliseconds(first), milliseconds(stop)
     return [row for row in rows if begin <= row[0] < end]
 
 

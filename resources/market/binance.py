@@ -36,7 +36,7 @@ _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class _UnknownSymbolError(MarketError):
+class UnknownSymbolError(MarketError):
     """The exchange does not list the symbol asked for."""
 
 
@@ -73,7 +73,7 @@ class BinanceMarket:
     def marks(self, at: datetime) -> Mapping[str, Mark]:  # noqa: ARG002  the exchange only knows the present
         """Every contract's mark price, delivery contracts too; rows without a price are left out."""
         endpoint = "/fapi/v1/premiumIndex"
-        answer = _parsed(endpoint, self._get(endpoint))
+        answer = parsed(endpoint, self._get(endpoint))
         try:
             for row in answer:
                 self._expect_settlement(row["symbol"], _instant(row["time"]), _instant(row["nextFundingTime"]))
@@ -82,8 +82,8 @@ class BinanceMarket:
                 for row in answer
                 if row["markPrice"] != ""
             }
-        except _MALFORMED as error:
-            raise _unexpected(endpoint, error) from error
+        except MALFORMED as error:
+            raise unexpected(endpoint, error) from error
 
     def exchange_info(self, at: datetime) -> bytes:
         """The newest exchange-info bytes, fetched at most once in five minutes of ``at``."""
@@ -93,9 +93,9 @@ class BinanceMarket:
                 return data
         endpoint = "/fapi/v1/exchangeInfo"
         data = self._get(endpoint)
-        answer = _parsed(endpoint, data)
+        answer = parsed(endpoint, data)
         if not isinstance(answer, dict) or not isinstance(answer.get("symbols"), list):
-            raise _unexpected(endpoint, "no list of symbols")
+            raise unexpected(endpoint, "no list of symbols")
         self._exchange_info = (at, data)
         return data
 
@@ -104,17 +104,17 @@ class BinanceMarket:
         endpoint = "/fapi/v1/depth"
         try:
             data = self._get(endpoint, symbol=symbol, limit=100)
-        except _UnknownSymbolError:
+        except UnknownSymbolError:
             return None
-        answer = _parsed(endpoint, data)
+        answer = parsed(endpoint, data)
         try:
             bids, asks = (
                 tuple((Decimal(price), Decimal(quantity)) for price, quantity in answer[side])
                 for side in ("bids", "asks")
             )
             return Book(symbol, bids, asks, _instant(answer["T"]))
-        except _MALFORMED as error:
-            raise _unexpected(endpoint, error) from error
+        except MALFORMED as error:
+            raise unexpected(endpoint, error) from error
 
     def funding(self, symbols: Collection[str], after: datetime, until: datetime) -> list[FundingRate]:
         """Published settlements page by page. Delivery contracts have none, whatever premiumIndex shows for them.
@@ -175,23 +175,23 @@ class BinanceMarket:
     def _settlements(self, symbol: str, after: datetime, until: datetime) -> list[FundingRate]:
         endpoint = "/fapi/v1/fundingRate"
         settlements: list[FundingRate] = []
-        start, end = _milliseconds(after), _milliseconds(until)
+        start, end = milliseconds(after), milliseconds(until)
         while start <= end:
             try:
                 data = self._get(endpoint, symbol=symbol, startTime=start, endTime=end, limit=_FUNDING_PAGE)
-            except _UnknownSymbolError:
+            except UnknownSymbolError:
                 return []
-            answer = _parsed(endpoint, data)
+            answer = parsed(endpoint, data)
             try:
                 page = [_settlement(row) for row in answer]
-            except _MALFORMED as error:
-                raise _unexpected(endpoint, error) from error
+            except MALFORMED as error:
+                raise unexpected(endpoint, error) from error
             settlements += [row for row in page if row.symbol == symbol and after < row.time <= until]
             if len(page) < _FUNDING_PAGE:
                 break
-            following = _milliseconds(max(row.time for row in page)) + 1
+            following = milliseconds(max(row.time for row in page)) + 1
             if following <= start:
-                raise _unexpected(endpoint, f"a full page of {symbol} that ends before {start}")
+                raise unexpected(endpoint, f"a full page of {symbol} that ends before {start}")
             start = following
         return settlements
 
@@ -229,14 +229,16 @@ class BinanceMarket:
         self._banned_until = None
 
 
-_MALFORMED = (KeyError, TypeError, ValueError, InvalidOperation, OverflowError)
+# What taking an answer of another form apart raises.
+MALFORMED = (KeyError, TypeError, ValueError, InvalidOperation, OverflowError)
 
 
-def _parsed(endpoint: str, data: bytes) -> Any:
+def parsed(endpoint: str, data: bytes) -> Any:
+    """The JSON of an answer, its fractions exact. Raises MarketError for what is none."""
     try:
         return json.loads(data, parse_float=Decimal)
     except ValueError as error:
-        raise _unexpected(endpoint, f"not JSON: {data[:80]!r}") from error
+        raise unexpected(endpoint, f"not JSON: {data[:80]!r}") from error
 
 
 def _settlement(row: Mapping[str, Any]) -> FundingRate:
@@ -249,7 +251,8 @@ def _settlement(row: Mapping[str, Any]) -> FundingRate:
     )
 
 
-def _unexpected(endpoint: str, problem: object) -> MarketError:
+def unexpected(endpoint: str, problem: object) -> MarketError:
+    """The error for an answer of another form than documented."""
     return MarketError(f"binance {endpoint}: unexpected answer: {problem!r}")
 
 
@@ -260,7 +263,7 @@ def _refusal(endpoint: str, response: httpx.Response) -> MarketError:
         code = response.json()["code"]
     except (ValueError, KeyError, TypeError):
         code = None
-    return _UnknownSymbolError(message) if code == _UNKNOWN_SYMBOL else MarketError(message)
+    return UnknownSymbolError(message) if code == _UNKNOWN_SYMBOL else MarketError(message)
 
 
 def _retry_after(response: httpx.Response) -> timedelta:
@@ -269,9 +272,10 @@ def _retry_after(response: httpx.Response) -> timedelta:
     return timedelta(seconds=int(text)) if text.isdecimal() else _DEFAULT_BAN
 
 
-def _instant(milliseconds: int) -> datetime:
-    return _UNIX_EPOCH + milliseconds * _MILLISECOND
+def _instant(stamp: int) -> datetime:
+    return _UNIX_EPOCH + stamp * _MILLISECOND
 
 
-def _milliseconds(instant: datetime) -> int:
+def milliseconds(instant: datetime) -> int:
+    """``instant`` as the exchange stamps time."""
     return (instant - _UNIX_EPOCH) // _MILLISECOND
