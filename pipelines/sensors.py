@@ -17,7 +17,6 @@ from assets.desk.assets import rebalances, signal_inbox
 from assets.desk.desk import Desk
 from assets.desk.detection import Look, Sighting, Sightings, detection_of, has_expired, holder_of_lock, look
 from assets.research.research_desk import ResearchDesk
-from assets.research.steps import STEPS
 from pipelines.jobs import REBALANCE_JOB, RESEARCH_JOB, rebalance_job, research_job, walk_forward_job
 from resources.documents import to_iso
 from resources.history import source_of
@@ -115,15 +114,15 @@ def inbox_sensor(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Des
 
 
 def undecided(research: ResearchDesk, day: date) -> list[str]:
-    """The symbols without a whole decision of ``day``."""
-    from assets.research.archive import find_document, step_key  # loads numerical libraries, which loading need not
+    """The symbols whose decision of ``day`` is not published yet, which is the last thing a decision does."""
+    from assets.research.archive import find_document, latest_key  # loads numerical libraries, which loading need not
 
     source = _source(research)
-    return [
-        symbol
+    published = {
+        symbol: find_document(research.store, latest_key(source, symbol))
         for symbol in research.settings.research_symbols
-        if find_document(research.store, step_key(source, symbol, day, STEPS[-1])) is None
-    ]
+    }
+    return [symbol for symbol, shown in published.items() if shown is None or shown["day"] < day.isoformat()]
 
 
 def _source(research: ResearchDesk) -> str:

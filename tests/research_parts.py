@@ -1,6 +1,6 @@
 """A small research desk whose history a test scripts: hours that trend up and down, and a quick configuration."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ TINY = ResearchConfiguration(
     scheme=Scheme(train_days=250, test_days=10, purge_days=7),
     filter=FilterConfig(particles=100, window=5, iterations=2),
     burn_in_days=20,
+    # Trends of a percent a day are what these hours have, and what a bias is taken to promise.
+    preferences=replace(ResearchConfiguration().preferences, full_return=0.01),
     exits=ExitConfig(
         width=4, paths=256, batch=64, first_steps=10, steps=5, continuation_paths=128, outer=4, inner=4
     ),

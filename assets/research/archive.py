@@ -7,7 +7,7 @@ alone and a changed byte is found.
 
 import contextlib
 import io
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from datetime import date
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from assets.research.bad_input import BadInput
 from resources.documents import Document, dump_document, sha256_hex
-from resources.store import AlreadyExists, NotFound, Store
+from resources.store import AlreadyExists, NotFound, Store, VersionConflict
 from resources.store.once import create_bytes_once
 
 Value = TypeVar("Value")
@@ -54,8 +54,9 @@ def model_key(source: str, symbol: str, fold: str, configuration: str, name: str
     return f"{root(source, symbol)}models/{fold}-{configuration}/{name}"
 
 
-def exit_rule_key(source: str, symbol: str, day: date, name: str) -> str:
-    return f"{root(source, symbol)}exit_rules/{day}/{name}"
+def exit_rule_key(source: str, symbol: str, day: date, models: str, name: str) -> str:
+    """``models`` names the configuration and the models that the rule was trained for."""
+    return f"{root(source, symbol)}exit_rules/{day}/{models}/{name}"
 
 
 def latest_key(source: str, symbol: str) -> str:
@@ -128,6 +129,30 @@ def verified(store: Store, key: str, sha256: str) -> bytes:
     if (found := sha256_hex(data)) != sha256:
         raise TamperedObject(f"{key} has sha256 {found[:12]}…, {sha256[:12]}… was written")
     return data
+
+
+def published(store: Store, key: str, build: Callable[[Document | None], Document | None]) -> Document:
+    """Write what ``build`` makes of the stored document (None: there is none) over exactly that one, and return it;
+    whoever lost a race builds again. ``build`` returning None leaves the stored one, which is returned."""
+    while True:
+        try:
+            blob = store.read(key)
+            before: Document | None = simplejson.loads(blob.data)
+        except NotFound:
+            blob, before = None, None
+        document = build(before)
+        if document is None:
+            if before is None:
+                raise NotFound(key)
+            return before
+        try:
+            if blob is None:
+                store.create(key, dump_document(document))
+            else:
+                store.replace(key, dump_document(document), blob.version)
+        except (AlreadyExists, VersionConflict, NotFound):
+            continue
+        return document
 
 
 def written_once(store: Store, key: str, document: Document) -> Document:

@@ -23,10 +23,11 @@ class ResearchConfiguration:
     """Defaults are the desk's choice; a test or a study replaces what it studies.
 
     burn_in_days: days the filter runs before the first decision of a fold, so that its start is forgotten.
-    scale_prior_days: how many days of evidence the promised return of a full bias counts for. fee_bp, slippage_bp: of
+    scale_prior_days: how many days of evidence at full bias the promised return counts for. fee_bp, slippage_bp: of
     every traded fraction of capital. smallest_exposure: less than this is not held. half_step: the brief's overlay,
-    which contradicts its paper; off. exits: of the live
-    desk's exit rule, trained every day.
+    which contradicts its paper; off. position_stop: loss of the notional at entry at which the exit rule ends a
+    position; our own, and the smaller the position, the tighter than ``limits.hard_stop``, a share of capital. exits:
+    of the live desk's exit rule, trained every day.
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -51,6 +52,7 @@ class ResearchConfiguration:
     limits: Limits = field(default_factory=Limits)
     recalibration: RecalibrationRule = field(default_factory=RecalibrationRule)
     max_holding_days: int = 7
+    position_stop: float = 0.05
     exits: ExitConfig = field(default_factory=ExitConfig)
     fee_bp: float = 5.0
     slippage_bp: float = 2.0

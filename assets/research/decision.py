@@ -4,12 +4,17 @@ Each step takes the results of the steps before it and returns a value that says
 step can be recomputed and compared. ``decide`` runs them in order; validation folds it over the days of a fold, the
 live pipeline calls the steps one by one. Exposures are fractions of capital, returns and costs too; days are UTC.
 
-The book that carries over from day to day is a paper book of its own: it trades at the 00:00 close, pays fee and
-slippage on every change of exposure, and funding on what it held.
+The book that carries over from day to day is a paper book of its own. It takes the exposure that the day's step plans
+for its END at once, at the 00:00 close, which is the very close the features end with, for fee and slippage. That is an
+idealisation and it flatters entries: a desk would get there over the day, at prices it does not know yet. Funding is
+paid on what was held, as soon as it is known.
+
+A closed gate asks for no direction and never adds, but does not close at once: the position decays towards the aim of
+no forecast at the paper's rate. Only exit rule, cap and risk rails end a position in one trade.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal
@@ -29,6 +34,9 @@ from assets.research.trading.impact import advance
 from assets.research.trading.risk import Limits, Observed, RiskReport, permitted, review
 
 _BASIS_POINT = 1e-4
+# A decision looks this many days back for the book it continues, for closes to mark it by and for funding still owed;
+# what was left open for longer is not taken up again.
+MEMORY_DAYS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +60,6 @@ class Known:
             return None
         return math.expm1(self.log_close[self.day] - self.log_close[day])
 
-    def funding_since(self, day: date) -> float | None:
-        """Funding a long position paid since 00:00 of ``day``; None where a day's is unknown."""
-        days = [day + timedelta(days=n) for n in range((self.day - day).days)]
-        if any(each not in self.funding for each in days):
-            return None
-        return sum(self.funding[each] for each in days)
-
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -71,12 +72,20 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfunded:
+    """A day over which ``exposure`` was held and whose funding is not booked, because it is not known yet."""
+
+    day: date
+    exposure: float
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """What is held from 00:00 of ``day`` on, and what later decisions need to know.
 
     ``marked`` is the last 00:00 at which there was a price or nothing was held; P&L is known up to there. ``equity`` is
     1 at the first decision and compounds. ``impact`` is the impact state (return) that the trade of ``day`` leaves for
-    the next 00:00.
+    the next 00:00. ``unfunded``: days already marked whose funding is still owed, in order.
     """
 
     day: date
@@ -87,6 +96,7 @@ class Book:
     impact: float
     gate: GateDay | None
     risk: RiskReport | None
+    unfunded: tuple[Unfunded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,9 @@ class Marked:
     """The book's holding period since its last mark, closed at 00:00 of ``through``.
 
     day_return: P&L of the period as a share of the capital at its start, None where a price is missing (the position
-    is then carried unmarked until there is one, and says so). funding_paid: None where unknown; the P&L then leaves it
-    out.
+    is then carried unmarked until there is one, and says so). funding_paid: what was booked, of earlier days too
+    where it became known late, and part of day_return; None where nothing of what is owed is known. unfunded: the days
+    that stay owed.
     """
 
     through: date
@@ -107,6 +118,7 @@ class Marked:
     funding_paid: float | None
     day_return: float | None
     reason: str
+    unfunded: tuple[Unfunded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,26 +226,55 @@ def first_book(day: date) -> Book:
 
 
 def mark(before: Book, known: Known) -> Marked:
-    """Close the holding period that ends with this decision. Raises BadInput when the book is not of an earlier day
-    (the first book may be of the same day)."""
+    """Close the holding period that ends with this decision.
+
+    Every day of it owes funding on what was held over it, and pays on the first mark at which its sum is known, as a
+    share of the capital there is then. A day that is still unknown after ``MEMORY_DAYS`` is written off. ``reason``
+    says what is owed, came late or was written off. Raises BadInput when the book is not of an earlier day (the first
+    book may be of the same day).
+    """
     if before.day > known.day:
         raise BadInput(f"the book is of {before.day}", column="day")
-    held, since = before.exposure, before.marked
-    asset, funding = known.return_since(since), known.funding_since(since)
-    if asset is None and held == 0:
-        # Nothing held earns nothing at any price; a close that never comes must not keep the book from going on.
-        return Marked(known.day, held, before.position, before.equity, before.impact, None, None, 0.0, "")
-    if asset is None:
+    held, since, position = before.exposure, before.marked, before.position
+    asset = known.return_since(since)
+    if asset is None and held != 0:
         reason = f"no close at 00:00 of {since if known.day in known.log_close else known.day}"
-        return Marked(since, held, before.position, before.equity, before.impact, None, None, None, reason)
-    paid = None if funding is None else held * funding
-    earned = held * asset - (paid or 0.0)
-    position = before.position
-    if position is not None:
+        return Marked(since, held, position, before.equity, before.impact, None, None, None, reason, before.unfunded)
+    days = (since + timedelta(days=n) for n in range((known.day - since).days))
+    owed = [*before.unfunded, *(Unfunded(day, held) for day in days if held != 0)]
+    booked = {each.day: each.exposure * known.funding[each.day] for each in owed if each.day in known.funding}
+    paid = sum(booked.values(), 0.0)
+    # Nothing held earns nothing at any price; a close that never comes must not keep the book from going on.
+    gained = 0.0 if asset is None else held * asset
+    earned = gained - paid
+    if position is not None and asset is not None:
         favour = (1 + position.unrealised_return) * (1 + math.copysign(1.0, held) * asset) - 1
-        position = replace(position, earned=position.earned + earned, unrealised_return=favour)
-    reason = f"funding unknown since {since}" if held and funding is None else ""
-    return Marked(known.day, held, position, before.equity * (1 + earned), before.impact, asset, paid, earned, reason)
+        # What comes late of a position before this one is none of its doing.
+        own = sum((each for day, each in booked.items() if day >= position.opened), 0.0)
+        position = replace(position, earned=position.earned + gained - own, unrealised_return=favour)
+    unknown = [each for each in owed if each.day not in booked]
+    unfunded = tuple(each for each in unknown if (known.day - each.day).days <= MEMORY_DAYS)
+    said = {
+        "funding unknown since": [each.day for each in unfunded],
+        "funding booked late since": [day for day in booked if day < since],
+        "funding written off since": [each.day for each in unknown if each not in unfunded],
+    }
+    return Marked(
+        known.day,
+        held,
+        position,
+        before.equity * (1 + earned),
+        before.impact,
+        asset,
+        None if owed and not booked else paid,
+        earned,
+        "; ".join(f"{what} {_days_named(which)}" for what, which in said.items() if which),
+        unfunded,
+    )
+
+
+def _days_named(days: Sequence[date]) -> str:
+    return f"{days[0]}" if len(days) == 1 else f"{days[0]}, {len(days)} days"
 
 
 def volatility_step(known: Known, models: Models) -> Volatility:
@@ -360,7 +401,7 @@ def exit_step(
     forecast = side * forecast_of(bias.value or 0.0, models.execution.scale)
     state = PositionState(position.unrealised_return, volatility.forecast, forecast)
     found = models.exit_rule.decide(day, state)
-    reason = {"rule": "", "hard_stop": "at the loss limit", "day_limit": "the cap"}[found.reason]
+    reason = {"rule": "", "hard_stop": "position stop", "day_limit": "the cap"}[found.reason]
     return ExitStep(
         "STOP" if found.stop else "HOLD",
         day,
@@ -384,10 +425,22 @@ def settle(
     configuration: ResearchConfiguration,
 ) -> Settlement:
     """What is held from now on: the planned exposure as far as the rails permit, nothing after a STOP, and nothing
-    below the smallest exposure worth holding. A new position opens, and an old one ends, by the sign of exposure."""
+    below the smallest exposure worth holding. A new position opens, and an old one ends, by the sign of exposure.
+
+    The whole trade is done at once at the 00:00 close of the day, for fee and slippage: an idealisation that flatters
+    entries (see the module). Behind a closed gate the position only shrinks, at the planned step's pace.
+    """
     if known.day not in known.log_close:
         book = Book(
-            known.day, marked.through, marked.exposure, marked.position, marked.equity, marked.impact, gate.day, risk
+            known.day,
+            marked.through,
+            marked.exposure,
+            marked.position,
+            marked.equity,
+            marked.impact,
+            gate.day,
+            risk,
+            marked.unfunded,
         )
         return Settlement(0.0, 0.0, f"no price to trade at: {known.refusal or marked.reason}", book)
     wanted = permitted(risk.state, marked.exposure, step.planned)
@@ -410,7 +463,8 @@ def settle(
     impact = advance(
         marked.impact, trade, 1.0, impact_per_trade=model.impact_per_trade, impact_decay=model.impact_decay
     )
-    book = Book(known.day, marked.through, wanted, position, marked.equity * (1 - cost), impact, gate.day, risk)
+    equity = marked.equity * (1 - cost)
+    book = Book(known.day, marked.through, wanted, position, equity, impact, gate.day, risk, marked.unfunded)
     return Settlement(trade, cost, reason, book)
 
 

@@ -21,14 +21,17 @@ from resources.documents import Document, dump_document, sha256_hex, to_iso
 from resources.store import AlreadyExists, NotFound
 from resources.store.once import create_bytes_once
 
+# Models of so many folds back may still be in force where newer ones cannot be trained.
+_OLDER_FOLDS = 12
+
 
 def trained(research: Research, symbol: str, day: date, device: Device = "cpu") -> tuple[Models, Document]:
     """The models in force on ``day`` and their manifest: those its decision began with, else those of its fold, trained
     on ``device`` from the history when the store has none.
 
-    Where the fold's training window has holes, the models before it stay in force as long as the history behind a
-    decision reaches back to their fold; ``data_pull`` names the fold used. Raises BadInput where there are none such,
-    MarketError without a source, NotFound or TamperedObject where a decision's models are gone or changed.
+    Where too much of the fold's training window is missing, the newest models before it stay in force, for a year at
+    most; ``data_pull`` names the fold used. Raises BadInput where there are none such, MarketError
+    without a source, NotFound or TamperedObject where a decision's models are gone or changed.
     """
     begun = archive.find_document(research.store, archive.step_key(research.source, symbol, day, "data_pull"))
     if begun is not None:
@@ -40,9 +43,12 @@ def trained(research: Research, symbol: str, day: date, device: Device = "cpu") 
         try:
             manifest = _train(research, symbol, fold, device)
         except BadInput:
-            fold = fold_of(fold.test_start - timedelta(days=1), scheme)
-            manifest = _manifest(research, symbol, fold)
-            if manifest is None:
+            for _ in range(_OLDER_FOLDS):
+                fold = fold_of(fold.test_start - timedelta(days=1), scheme)
+                manifest = _manifest(research, symbol, fold)
+                if manifest is not None:
+                    break
+            else:
                 raise
     return load_models(research, symbol, fold, manifest), manifest
 
@@ -129,24 +135,31 @@ def _part_key(research: Research, symbol: str, fold: Fold, name: str, sha256: st
 def trained_exit_rule(research: Research, symbol: str, day: date, device: Device = "cpu") -> ExitRule:
     """The exit rule of ``day``, trained at its 00:00; a killed training goes on from its last checkpoint."""
     store, configuration = research.store, research.configuration
-    key = archive.exit_rule_key(research.source, symbol, day, "rule.npz")
+    models, manifest = trained(research, symbol, day)
+    key = exit_rule_key(research, symbol, day, manifest)
     try:
         return ExitRule.from_bytes(store.read(key).data)
     except NotFound:
-        models, _ = trained(research, symbol, day)
-    checkpoint = archive.exit_rule_key(research.source, symbol, day, "checkpoint.npz")
+        pass
+    checkpoint = key.removesuffix("rule.npz") + "checkpoint.npz"
+
+    def keep(content: bytes) -> None:
+        store.write(checkpoint, content)
+
+    def train(begun: bytes | None) -> ExitRule:
+        return train_exit_rule(
+            position_exit(models.latent, models.execution, configuration),
+            configuration.exits,
+            seed=seed_of(models.fold, configuration) + day.toordinal(),
+            device=device,
+            checkpoint=begun,
+            on_checkpoint=keep,
+        )
+
     try:
-        begun: bytes | None = store.read(checkpoint).data
-    except NotFound:
-        begun = None
-    rule = train_exit_rule(
-        position_exit(models.latent, models.execution, configuration),
-        configuration.exits,
-        seed=seed_of(models.fold, configuration) + day.toordinal(),
-        device=device,
-        checkpoint=begun,
-        on_checkpoint=lambda content: void(store.write(checkpoint, content)),
-    )
+        rule = train(store.read(checkpoint).data)
+    except (NotFound, BadInput):  # none, or one that another version of this code began
+        rule = train(None)
     try:
         store.create(key, rule.to_bytes())
     except AlreadyExists:  # another process was as fast; its rule is the one that decides
@@ -154,5 +167,7 @@ def trained_exit_rule(research: Research, symbol: str, day: date, device: Device
     return rule
 
 
-def void(_: object) -> None:
-    """Drop a result where a callback must return none."""
+def exit_rule_key(research: Research, symbol: str, day: date, manifest: Document) -> str:
+    """Where the rule of ``day`` for these models lies."""
+    models = f"{manifest['configuration']}-{model_version(manifest)}"
+    return archive.exit_rule_key(research.source, symbol, day, models, "rule.npz")

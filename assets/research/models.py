@@ -5,7 +5,7 @@ the fold's. Trained models are a value, so that a decision made with them can be
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -22,6 +22,7 @@ from assets.research.stopping.problems import PositionExit
 from assets.research.trading.coefficients import solve
 from assets.research.trading.corrections import estimate_fast_factor, estimate_slow_factor
 from assets.research.trading.exposure import (
+    BIAS_THRESHOLD,
     HALF_STEP_RATIO,
     Execution,
     ForecastScale,
@@ -33,6 +34,8 @@ from assets.research.training.direction import Device, DirectionModel, TrainingC
 from assets.research.validation import Fold
 
 _BASIS_POINT = 1e-4
+# A window with more of its days missing than this is not the year the models are meant to learn from.
+_MOST_MISSING = 0.1
 # Half-life of a bias when past ones do not tell: a day, the rhythm of the decisions.
 _ASSUMED_DECAY = math.log(2)
 
@@ -71,7 +74,7 @@ class Models:
         shares = self.volatility.attributions(row[0])
         return float(self.volatility.predict(row)[0]), dict(zip(VOLATILITY_INPUTS, map(float, shares), strict=True))
 
-    def filter(self, returns: Floats, configuration: ResearchConfiguration) -> RiskOnPath:
+    def filter(self, returns: Sequence[float | None], configuration: ResearchConfiguration) -> RiskOnPath:
         """P(RISK-ON) of each day of ``returns``, always with the fold's own random numbers."""
         return filter_risk_on(
             self.latent, returns, configuration.filter, seed_of(self.fold, configuration), configuration.risk_on
@@ -88,11 +91,17 @@ def volatility_inputs(features: pd.DataFrame) -> Floats:
     return features[list(VOLATILITY_INPUTS)].to_numpy(dtype=np.float64)
 
 
-def filter_returns(features: pd.DataFrame, fold: Fold, day: date, configuration: ResearchConfiguration) -> Floats:
+def filter_returns(
+    features: pd.DataFrame, fold: Fold, day: date, configuration: ResearchConfiguration
+) -> list[float | None]:
     """Daily log returns from the burn-in before the test window up to the decision of ``day``, what the filter runs
-    over. Raises BadInput naming a missing day."""
-    first = fold.test_start - timedelta(days=configuration.burn_in_days)
-    return _of_days(features, first, day, "return_1d")["return_1d"].to_numpy(dtype=np.float64)
+    over; None for a day that is missing, on which the filter only predicts. Of models that have outlived their window
+    the filter runs over as many days as it does at the end of one."""
+    scheme = configuration.scheme
+    earliest = day - timedelta(days=configuration.burn_in_days + scheme.test_days - 1)
+    first = max(fold.test_start - timedelta(days=configuration.burn_in_days), earliest)
+    found = features["return_1d"].reindex(pd.date_range(first, day, freq="D", tz="UTC"))
+    return [None if np.isnan(value) else float(value) for value in found]
 
 
 def train_models(
@@ -105,12 +114,10 @@ def train_models(
 ) -> Models:
     """All models of a fold from the rows of ``feature_table`` and ``outcome_table`` within its training window.
 
-    Without ``exits`` no exit rule is trained (the live desk trains its own every day). Raises BadInput where a training
-    day is missing, and as the single models do.
+    Without ``exits`` no exit rule is trained (the live desk trains its own every day). Days that a hole in the bars
+    touches are left out; raises BadInput where that is more than a tenth of them, and as the single models do.
     """
-    last = fold.train_end - timedelta(days=1)
-    known = _of_days(features, fold.train_start, last, "return_1d")
-    followed = _of_days(outcomes, fold.train_start, last, "return")
+    known, followed = _of_window(features, outcomes, fold)
     returns = followed["return"].to_numpy(dtype=np.float64)
     seed = seed_of(fold, configuration)
     direction = train_direction(
@@ -120,7 +127,8 @@ def train_models(
     realised = followed["realised_volatility"].to_numpy(dtype=np.float64)
     volatility = fit_realised_volatility(volatility_inputs(known), realised)
     latent = fit_latent_model(returns)
-    # Judged on rows the classifier was validated on, not on those it was fitted to.
+    # What a bias is worth is judged on the newest rows, which no weight was fitted to. They chose among the candidates
+    # and set the slope, though, so they flatter the bias a little; the scale's prior is what stands against that.
     judged = known.iloc[-direction.report.validation_rows :]
     biases = direction.bias(judged[list(TRAINING.columns)].to_numpy(dtype=np.float64))
     scale = _scale(biases, returns[-len(biases) :], configuration)
@@ -150,10 +158,13 @@ def position_exit(latent: LatentModel, execution: Execution, configuration: Rese
         forecast_persistence=lasting,
         forecast_noise=noise,
         correlation=0.0,
-        risk_aversion=execution.coefficients.model.risk_aversion,
+        # As for the smallest position that a bias opens: how much of a larger one to hold is the sizing's affair.
+        risk_aversion=execution.coefficients.model.risk_aversion
+        * BIAS_THRESHOLD
+        * configuration.preferences.full_exposure,
         funding=0.0,
         exit_cost=(configuration.fee_bp + configuration.slippage_bp) * _BASIS_POINT,
-        hard_stop=configuration.limits.hard_stop,
+        hard_stop=configuration.position_stop,
         dates=configuration.max_holding_days,
     )
 
@@ -183,10 +194,12 @@ def _execution(
     )
 
 
-def _of_days(frame: pd.DataFrame, first: date, last: date, column: str) -> pd.DataFrame:
-    """The rows of every day from ``first`` to ``last``; BadInput names the first that is missing."""
-    days = pd.date_range(first, last, freq="D", tz="UTC")
-    missing = days.difference(pd.DatetimeIndex(frame.index))
-    if len(missing):
-        raise BadInput("no row of this day", column=column, at=missing[0].to_pydatetime())
-    return frame.loc[days]
+def _of_window(features: pd.DataFrame, outcomes: pd.DataFrame, fold: Fold) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The training days that have both features and an outcome. BadInput names the first missing day of too many."""
+    days = pd.date_range(fold.train_start, fold.train_end - timedelta(days=1), freq="D", tz="UTC")
+    there = days.intersection(pd.DatetimeIndex(features.index)).intersection(pd.DatetimeIndex(outcomes.index))
+    missing = days.difference(there)
+    if len(missing) > _MOST_MISSING * len(days):
+        reason = f"{len(missing)} of {len(days)} training days are missing, this one first"
+        raise BadInput(reason, column="return", at=missing[0].to_pydatetime())
+    return features.loc[there], outcomes.loc[there]

@@ -6,12 +6,11 @@ nothing.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from assets.research import archive, decision
@@ -19,6 +18,7 @@ from assets.research.archive import written_once
 from assets.research.bad_input import BadInput
 from assets.research.data import contracts
 from assets.research.decision import (
+    MEMORY_DAYS,
     BiasStep,
     Book,
     ExitStep,
@@ -30,15 +30,15 @@ from assets.research.decision import (
     SizingStep,
     Volatility,
 )
-from assets.research.model_store import model_version, trained, trained_exit_rule
+from assets.research.model_store import exit_rule_key, model_version, trained, trained_exit_rule
 from assets.research.models import Models, filter_returns
-from assets.research.research_desk import Research
+from assets.research.research_desk import Research, midnight
 from assets.research.sources import load_tables, pull_source
 from assets.research.steps import SOURCES, STEPS
 from assets.research.trading.exposure import Execution, Step
 from assets.research.trading.impact import Recalibration, recalibrate
 from assets.research.trading.risk import RiskReport
-from assets.research.walk_forward import MEMORY_DAYS, funding_paid, log_closes, panel_of, recent
+from assets.research.walk_forward import LOOK_BACK, funding_paid, log_closes, panel_of, recent
 from resources.documents import Document, dump_document, sha256_hex
 
 
@@ -47,7 +47,7 @@ class Extraction:
     """Step 2: what is known, the book marked, the volatility expected, and the returns the filter runs over."""
 
     known: Known
-    filter_returns: tuple[float, ...]
+    filter_returns: tuple[float | None, ...]
     marked: Marked
     volatility: Volatility
 
@@ -75,6 +75,8 @@ def run_step(research: Research, symbol: str, day: date, step: str) -> Document:
     found = archive.find_document(research.store, key)
     if found is not None:
         return found
+    if step != STEPS[0] and configuration_of(research, symbol, day) != research.configuration.fingerprint:
+        raise BadInput("begun under another configuration, to be finished under it", column="day", at=midnight(day))
     result, inputs = BUILDERS[step](research, symbol, day)
     document = {
         "step": step,
@@ -88,15 +90,21 @@ def run_step(research: Research, symbol: str, day: date, step: str) -> Document:
     return written_once(research.store, key, document)
 
 
+def configuration_of(research: Research, symbol: str, day: date) -> str:
+    """The fingerprint of the configuration that the decision of ``day`` was begun under. Raises NotFound."""
+    fingerprint: str = _stored(research, symbol, day, STEPS[0])[0]["configuration"]
+    return fingerprint
+
+
 def _data_pull(research: Research, symbol: str, day: date) -> tuple[Document, Document]:
     """Step 1: which tables the decision uses, whether they may be used, and which book it continues."""
     sources = {name: pull_source(research, symbol, day, name) for name in SOURCES}
     bars = sources["bars_1h"]
-    refusal = "; ".join(finding["message"] for finding in bars["findings"]) or bars["absence"]
+    refusal = "; ".join(_grave(bars["findings"], day)) or bars["absence"]
     usable = {}
     for name, document in sources.items():
         harmful = [finding for finding in document["findings"] if finding["rule"] not in ("late", "stale", "gap")]
-        usable[name] = bool(document["tables"]) and not (harmful if name != "bars_1h" else document["findings"])
+        usable[name] = bool(document["tables"]) and not (refusal if name == "bars_1h" else harmful)
     _, manifest = trained(research, symbol, day)
     begun = archive.find_document(research.store, archive.step_key(research.source, symbol, day, "data_pull"))
     # A decision made again continues what it continued, whatever has been decided for the days between since then.
@@ -131,6 +139,17 @@ def _data_pull(research: Research, symbol: str, day: date) -> tuple[Document, Do
     return result, inputs
 
 
+def _grave(findings: Sequence[Document], day: date) -> list[str]:
+    """The faults of the bars that close the gate: any, but for gaps that end before the features begin to look. Of the
+    days such a gap touches the filter has no observation, and models are trained without them."""
+    features_begin = midnight(day) - LOOK_BACK.to_pytimedelta()
+    return [
+        finding["message"]
+        for finding in findings
+        if not (finding["rule"] == "gap" and datetime.fromisoformat(finding["until"]) < features_begin)
+    ]
+
+
 def _feature_extraction(research: Research, symbol: str, day: date) -> tuple[Extraction, Document]:
     """Step 2: signature and positioning features, the book marked to 00:00, the volatility forecast."""
     pulled, inputs = result_of(research, symbol, day, "data_pull")
@@ -143,15 +162,14 @@ def _feature_extraction(research: Research, symbol: str, day: date) -> tuple[Ext
 
 def _known(
     research: Research, symbol: str, day: date, models: Models, pulled: Document
-) -> tuple[Known, tuple[float, ...]]:
+) -> tuple[Known, tuple[float | None, ...]]:
     """What is known on the day and the returns up to it. Where the data may not be used for a forecast there are no
     features and the reason why; whole days still have their closes, so that what is held is marked and can be left."""
     refusal = pulled["refusal"]
     if not refusal:
         try:
             panel = panel_of(symbol, load_tables(research, symbol, pulled["tables"]))
-            returns = filter_returns(panel.features, models.fold, day, research.configuration)
-            return panel.known(day), tuple(map(float, returns))
+            return panel.known(day), tuple(filter_returns(panel.features, models.fold, day, research.configuration))
         except BadInput as error:
             refusal = str(error)
 
@@ -176,7 +194,7 @@ def _regime_gate(research: Research, symbol: str, day: date) -> tuple[GateStep, 
     before = decision.gate_before(chain_of(research, symbol, day).book, day)
     if extraction.known.refusal:
         return decision.gate_step(before, None, None, extraction.known.refusal, research.configuration), inputs
-    path = models.filter(np.array(extraction.filter_returns), research.configuration)
+    path = models.filter(extraction.filter_returns, research.configuration)
     probability, ess = float(path.probability[-1]), float(path.ess[-1])
     return decision.gate_step(before, probability, ess, "", research.configuration), inputs
 
@@ -233,13 +251,13 @@ def _position_management(research: Research, symbol: str, day: date) -> tuple[Ma
     gate, gate_inputs = value_of(research, symbol, day, "regime_gate", GateStep)
     step, step_inputs = value_of(research, symbol, day, "execution_rate", Step)
     risk, risk_inputs = value_of(research, symbol, day, "risk_checks", RiskReport)
-    rule = trained_exit_rule(research, symbol, day)
-    models = replace(trained(research, symbol, day)[0], exit_rule=rule)
+    models, manifest = trained(research, symbol, day)
+    models = replace(models, exit_rule=trained_exit_rule(research, symbol, day))
     configuration, known, marked = research.configuration, extraction.known, extraction.marked
     leave = decision.exit_step(known, marked, extraction.volatility, bias, models, configuration)
     settlement = decision.settle(known, marked, gate, step, risk, leave, execution, configuration)
-    rule_key = archive.exit_rule_key(research.source, symbol, day, "rule.npz")
-    inputs = inputs | gate_inputs | step_inputs | risk_inputs | {"exit_rule": _sha(research, rule_key)}
+    inputs = inputs | gate_inputs | step_inputs | risk_inputs
+    inputs["exit_rule"] = _sha(research, exit_rule_key(research, symbol, day, manifest))
     return Management(leave, settlement), inputs
 
 
@@ -277,12 +295,15 @@ BUILDERS: dict[str, Callable[[Research, str, date], tuple[Any, Document]]] = {
 
 
 def previous_day(research: Research, symbol: str, day: date) -> date | None:
-    """The last whole decision before ``day``, at most ``MEMORY_DAYS`` back; None where there is none."""
-    for back in range(1, MEMORY_DAYS + 1):
-        each = day - timedelta(days=back)
-        if archive.find_document(research.store, archive.step_key(research.source, symbol, each, STEPS[-1])):
-            return each
-    return None
+    """The last whole decision before ``day``; None where there is none."""
+    prefix = archive.decisions_prefix(research.source, symbol)
+    whole = [
+        entry.key.removeprefix(prefix).partition("/")[0]
+        for entry in research.store.list(prefix)
+        if entry.key.endswith(f"/{STEPS[-1]}.json")
+    ]
+    before = [each for each in whole if each < day.isoformat()]
+    return date.fromisoformat(before[-1]) if before else None
 
 
 def chain_of(research: Research, symbol: str, day: date) -> Chain:
@@ -298,8 +319,8 @@ def _chain(research: Research, symbol: str, day: date, pulled: Document) -> Chai
     calibration, _ = value_of(research, symbol, previous, "weekly_calibration", Calibration)
     book = management.settlement.book
     if (day - book.marked).days > MEMORY_DAYS:
-        # Held without a price for so long that none is remembered to mark it by.
-        book = decision.first_book(day)
+        # Held without a price for so long that none is remembered to mark it by: the book goes on with what it had.
+        book = replace(decision.first_book(day), equity=book.equity)
     return Chain(book, calibration.result.new, calibration.result.calibrated, previous)
 
 
@@ -326,9 +347,13 @@ def value_of(research: Research, symbol: str, day: date, step: str, kind: Any) -
 
 def result_of(research: Research, symbol: str, day: date, step: str) -> tuple[Document, Document]:
     """A stored step's result and its sha256 by name. Raises NotFound where the step has not run."""
-    key = archive.step_key(research.source, symbol, day, step)
-    data = research.store.read(key).data
-    return json.loads(data)["result"], {step: sha256_hex(data)}
+    document, sha256 = _stored(research, symbol, day, step)
+    return document["result"], {step: sha256}
+
+
+def _stored(research: Research, symbol: str, day: date, step: str) -> tuple[Document, str]:
+    data = research.store.read(archive.step_key(research.source, symbol, day, step)).data
+    return json.loads(data), sha256_hex(data)
 
 
 def _sha(research: Research, key: str) -> str:

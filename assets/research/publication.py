@@ -9,10 +9,10 @@ from assets.research.decision import (
     SizingStep,
 )
 from assets.research.model_store import model_version, trained
-from assets.research.pipeline import Management, extraction_of, result_of, run_step, value_of
+from assets.research.pipeline import Management, configuration_of, extraction_of, result_of, run_step, value_of
 from assets.research.research_desk import Research, midnight
 from assets.research.steps import STEPS
-from resources.documents import Document, dump_document, to_iso
+from resources.documents import Document, to_iso
 from resources.store import NotFound
 
 _HISTORY_DAYS = 90
@@ -28,10 +28,6 @@ def decide_day(research: Research, symbol: str, day: date) -> dict[str, Document
 def publish(research: Research, symbol: str, day: date) -> Document:
     """What the screen shows of the decision of ``day``, written over the last; an older decision never replaces a
     newer one."""
-    key = archive.latest_key(research.source, symbol)
-    shown = archive.find_document(research.store, key)
-    if shown is not None and shown["day"] > day.isoformat():
-        return shown
     _, manifest = trained(research, symbol, day)
     document = {
         "symbol": symbol,
@@ -39,15 +35,18 @@ def publish(research: Research, symbol: str, day: date) -> Document:
         "source": research.source,
         "published_utc": to_iso(research.clock.now()),
         "next_run_utc": to_iso(midnight(day + timedelta(days=1))),
-        "configuration": research.configuration.fingerprint,
+        "configuration": configuration_of(research, symbol, day),
         "model_version": model_version(manifest),
         "steps": {step: result_of(research, symbol, day, step)[0] for step in STEPS},
         "training": manifest["direction_report"],
         "latent": manifest["latent"],
         "history": _history(research, symbol, day),
     }
-    research.store.write(key, dump_document(document))
-    return document
+    return archive.published(
+        research.store,
+        archive.latest_key(research.source, symbol),
+        lambda shown: None if shown is not None and shown["day"] > day.isoformat() else document,
+    )
 
 
 def _history(research: Research, symbol: str, last: date) -> list[Document]:

@@ -40,6 +40,8 @@ def pull_source(research: Research, symbol: str, day: date, name: str) -> Docume
     found = archive.find_document(research.store, key)
     if found is not None:
         return found
+    if research.clock.now() < midnight(day):
+        raise BadInput("has not begun yet", column="day", at=midnight(day))
     tables, absence, faults = _tables(research, symbol, day, name)
     contract = CONTRACTS[name]
     stored = {

@@ -1,8 +1,11 @@
 """Walk-forward folds, what a fold's days amounted to, and whether that is acceptable (brief 1).
 
 Folds stand on an absolute grid: a test window begins on every 30th day since 1970-01-01, whoever counts and whatever
-data there is. So a fold keeps its name and its models when history grows, and the model that the live decision of a day
-uses is the one that validation judged for that day.
+data there is. So a fold keeps its name and its models when history grows, and the live decision of a day uses the
+direction, volatility, latent and trading models that validation judges for that day, as long as data and configuration
+are the same. Three things may differ. The exit rule: validation fits one a fold by regression, the live desk trains
+networks every day. The age: where training was refused, the live desk goes on with older models, and validation has no
+fold. And the data: a series that the source had then and has no longer, or the other way round.
 """
 
 import math
@@ -80,11 +83,13 @@ def folds_between(first: date, last: date, scheme: Scheme) -> list[Fold]:
 class Performance:
     """What a run of days amounted to. None where there are too few days to say, never a default.
 
-    days: in the run. traded_days: with an exposure. hit_rate: share of traded days with a gain after costs.
+    days: in the run. traded_days: with an exposure or a trade (a day that only closed a position still paid for it).
+    hit_rate: share of traded days with a gain after costs.
     payoff: mean gain of winning over mean loss of losing traded days. sharpe: mean over standard deviation of all days'
     returns (n - 1), times sqrt(365). max_drawdown: largest fall of compounded equity from its peak, as a fraction >= 0.
     gate_off: share of days with the gate off. total_return: compounded. costs: sum of fees, slippage and funding paid,
-    as a fraction of capital. turnover: sum of absolute changes of exposure.
+    as a fraction of capital. turnover: sum of absolute changes of exposure. unfunded_days: days with an exposure whose
+    funding is unknown, and therefore in none of the numbers above.
     """
 
     days: int
@@ -97,6 +102,7 @@ class Performance:
     total_return: float
     costs: float
     turnover: float
+    unfunded_days: int
 
 
 def performance(
@@ -105,16 +111,17 @@ def performance(
     gate_on: Sequence[bool],
     costs: Sequence[float] | Floats,
     trades: Sequence[float] | Floats,
+    funding_known: Sequence[bool],
 ) -> Performance:
     """Performance of n consecutive days, one entry a day: net return and costs (fractions of capital), the exposure
-    held over the day, whether the gate was on, and the change of exposure. Raises BadInput on unequal lengths, none,
-    and what is not finite."""
+    held over the day, whether the gate was on, what was traded (bought and sold together, of either sign), and whether
+    the costs hold the day's funding. Raises BadInput on unequal lengths, none, and what is not finite."""
     net, held = finite(returns, "returns"), finite(exposures, "exposures")
     paid, traded = finite(costs, "costs"), finite(trades, "trades")
-    lengths = {len(net), len(held), len(gate_on), len(paid), len(traded)}
+    lengths = {len(net), len(held), len(gate_on), len(paid), len(traded), len(funding_known)}
     if len(lengths) != 1 or not len(net):
         raise BadInput(f"series of {sorted(lengths)} days", column="returns")
-    active = held != 0
+    active = (held != 0) | (traded != 0)
     gains, losses = net[active & (net > 0)], net[active & (net < 0)]
     enough = int(active.sum()) >= _FEWEST_TRADED_DAYS
     return Performance(
@@ -128,6 +135,7 @@ def performance(
         total_return=float(np.prod(1.0 + net) - 1.0),
         costs=float(paid.sum()),
         turnover=float(np.abs(traded).sum()),
+        unfunded_days=sum(bool(share) and not known for share, known in zip(held, funding_known, strict=True)),
     )
 
 

@@ -29,11 +29,13 @@ from assets.research.walk_forward import (
 )
 from resources.documents import Document, dump_document, sha256_hex, to_iso
 
-FEATURES, FEATURE_TABLE, REPORT = "features.json", "features.parquet", "report.json"
+FEATURES, FEATURE_TABLE, REPORT, REFUSAL = "features.json", "features.parquet", "report.json", "refused.json"
 
 
 def available_folds(research: Research, symbol: str, last: date) -> list[Fold]:
-    """The folds that the history holds whole, going back ``research_history_days`` from ``last``."""
+    """The folds that the history holds whole, going back ``research_history_days`` from ``last``, or from today where
+    that lies in the future."""
+    last = min(last, research.clock.now().date())
     start = midnight(last) - timedelta(days=research.settings.research_history_days)
     return plan(research.history.hourly_bars(symbol, start, midnight(last)), research.configuration)
 
@@ -97,7 +99,10 @@ def run(research: Research, symbol: str, folds: Sequence[Fold], workers: int) ->
         # Taken even where another process has reported the fold meanwhile: results come in the order of the folds.
         computed = next(results)
         if isinstance(computed, Refused):
-            yield {"symbol": symbol, "source": research.source, "refused": archive.dump_value(computed)}
+            document = {"symbol": symbol, "source": research.source, "refused": archive.dump_value(computed)}
+            # Written over: the next run may find that the history has been mended.
+            research.store.write(_key(research, symbol, fold, REFUSAL), dump_document(document))
+            yield document
             continue
         if fold in pulled:
             _store_features(research, symbol, fold, pulled.pop(fold), computed.features)
@@ -106,14 +111,24 @@ def run(research: Research, symbol: str, folds: Sequence[Fold], workers: int) ->
 
 def reported_folds(research: Research, symbol: str) -> list[Fold]:
     """The folds with a report under the configuration in force, in order."""
-    key = _key(research, symbol, fold_of(date(1970, 1, 1), research.configuration.scheme), REPORT)
-    prefix = key.removesuffix(f"1970-01-01/{REPORT}")
-    names = [entry.key.removeprefix(prefix) for entry in research.store.list(prefix)]
-    return [fold_named(name.partition("/")[0], research) for name in names if name.endswith(f"/{REPORT}")]
+    return _folds_with(research, symbol, REPORT)
+
+
+def _folds_with(research: Research, symbol: str, name: str) -> list[Fold]:
+    prefix = _key(research, symbol, fold_of(date(1970, 1, 1), research.configuration.scheme), "")
+    prefix = prefix.removesuffix("1970-01-01/")
+    keys = [entry.key.removeprefix(prefix) for entry in research.store.list(prefix)]
+    return [fold_named(key.partition("/")[0], research) for key in keys if key.endswith(f"/{name}")]
 
 
 def summarise(research: Research, symbol: str) -> Document:
-    """Every reported fold's verdict and the performance across all their days, published for the screen."""
+    """Every fold's verdict and the performance across all reported days, published for the screen. Made again where
+    another process published in between, so that no fold is lost."""
+    key = archive.summary_key(research.source, symbol)
+    return archive.published(research.store, key, lambda _before: _summary(research, symbol))
+
+
+def _summary(research: Research, symbol: str) -> Document:
     results = []
     for fold in reported_folds(research, symbol):
         stored = archive.read_document(research.store, _key(research, symbol, fold, REPORT))
@@ -122,7 +137,7 @@ def summarise(research: Research, symbol: str) -> Document:
         raise BadInput("no fold has a report yet", column="fold")
     days = [day for result in results for day in result.days]
     rate = (research.configuration.fee_bp + research.configuration.slippage_bp) * 1e-4
-    document = {
+    return {
         "symbol": symbol,
         "source": research.source,
         "configuration": research.configuration.fingerprint,
@@ -133,11 +148,17 @@ def summarise(research: Research, symbol: str) -> Document:
                 "accepted": result.accepted,
                 "performance": archive.dump_value(result.performance),
                 "buy_and_hold": archive.dump_value(result.buy_and_hold),
+                "cost_gaps": result.cost_gaps,
                 "verdicts": [archive.dump_value(verdict) for verdict in result.verdicts],
                 "training_verdict": result.training_verdict,
                 "averaging": result.averaging,
             }
             for result in results
+        ],
+        "refused": [
+            archive.read_document(research.store, _key(research, symbol, fold, REFUSAL))["refused"]
+            for fold in _folds_with(research, symbol, REFUSAL)
+            if fold not in {result.fold for result in results}
         ],
         "accepted_folds": sum(result.accepted for result in results),
         "overall": archive.dump_value(performance_of(days)),
@@ -145,8 +166,6 @@ def summarise(research: Research, symbol: str) -> Document:
         "purge_days": research.configuration.scheme.purge_days,
         "cost_bp": research.configuration.fee_bp + research.configuration.slippage_bp,
     }
-    research.store.write(archive.summary_key(research.source, symbol), dump_document(document))
-    return document
 
 
 def _pulled(research: Research, symbol: str, fold: Fold) -> Tables:

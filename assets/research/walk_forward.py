@@ -6,10 +6,10 @@ same kind of machine.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -20,8 +20,8 @@ import pandas as pd
 from assets.research.bad_input import BadInput
 from assets.research.configuration import ResearchConfiguration
 from assets.research.data.contracts import DAY, HOUR, daily_close, daily_funding, known_at
-from assets.research.data.features import LOOKBACK_HOURS, feature_table, outcome_table
-from assets.research.decision import Decision, Known, decide, feature_row, first_book, mark
+from assets.research.data.features import LOOKBACK_HOURS, feature_table, outcome_table, unbroken
+from assets.research.decision import MEMORY_DAYS, Decision, Known, decide, feature_row, first_book, mark
 from assets.research.models import Models, filter_returns, train_models
 from assets.research.stopping.exits import ExitConfig
 from assets.research.validation import Fold, Performance, Verdict, accept, folds_between, performance
@@ -36,9 +36,6 @@ _SINGLE_THREAD = {
 
 # The longest look back of a feature, in whole days.
 LOOK_BACK = pd.Timedelta(days=-(-LOOKBACK_HOURS // 24))
-# A decision looks this many days back for the book it continues and for closes to mark it by; what was left unmarked
-# for longer is not taken up again.
-MEMORY_DAYS = 60
 # Sixty folds train sixty exit rules: by the regression, which takes the same decisions to within noise in a fraction
 # of the time, and with fewer paths behind the values that nobody looks at.
 VALIDATION_EXITS = ExitConfig(method="longstaff_schwartz", paths=1 << 13, continuation_paths=256, outer=8, inner=8)
@@ -106,15 +103,29 @@ class Tables:
 
 
 def panel_of(symbol: str, tables: Tables) -> Panel:
-    """The panel of one symbol. Raises BadInput where a table breaks its contract."""
+    """The panel of one symbol. Days whose features or outcome would reach across missing hours have no row: nothing is
+    computed over a hole. Raises BadInput where a table breaks its contract or no day is left."""
     bars, funding = tables.bars_1h, tables.funding_settlements
+    pieces = unbroken(bars)
     return Panel(
         symbol,
-        feature_table(bars, funding, tables.oi_24h, tables.options_moves),
-        outcome_table(bars, funding),
+        _stacked(pieces, lambda piece: feature_table(piece, funding, tables.oi_24h, tables.options_moves)),
+        _stacked(pieces, lambda piece: outcome_table(piece, funding)),
         log_closes(daily_close(bars)),
         funding_paid(funding),
     )
+
+
+def _stacked(pieces: Sequence[pd.DataFrame], build: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """The tables of all pieces that are long enough for a row, one under the other."""
+    built = []
+    for piece in pieces:
+        try:
+            built.append(build(piece))
+        except BadInput:
+            if piece is pieces[-1] and not built:
+                raise
+    return pd.concat(built)
 
 
 def log_closes(closes: pd.DataFrame) -> dict[date, float]:
@@ -135,7 +146,9 @@ def _by_day(frame: pd.DataFrame, column: str) -> dict[date, float]:
 class TestDay:
     """A decision of the test window and what it earned until the next 00:00, after costs; shares of capital.
 
-    funding: paid by the position (negative: received). asset_funding: what holding the asset itself would have paid.
+    funding: paid by the position (negative: received); None where something was held and the sum is unknown.
+    asset_funding: what holding the asset itself would have paid. trade: at the day's start; closing: at its end, which
+    only the fold's last day has. cost: of both.
     """
 
     day: date
@@ -145,6 +158,7 @@ class TestDay:
     target: float
     exposure: float
     trade: float
+    closing: float
     cost: float
     funding: float | None
     net_return: float
@@ -156,7 +170,11 @@ class TestDay:
 
 @dataclass(frozen=True, slots=True)
 class FoldResult:
-    """A fold judged. ``buy_and_hold`` is the same days with the whole capital in the asset, at the same costs."""
+    """A fold judged. ``buy_and_hold`` is the same days with the whole capital in the asset, at the same costs.
+
+    ``cost_gaps`` says which costs the returns lack ("": none). Acceptance is of results with all costs included, so a
+    fold with any is not accepted, whatever its verdicts.
+    """
 
     symbol: str
     fold: Fold
@@ -165,6 +183,7 @@ class FoldResult:
     performance: Performance
     buy_and_hold: Performance
     verdicts: tuple[Verdict, ...]
+    cost_gaps: str
     accepted: bool
     training_verdict: str
     averaging: str
@@ -236,12 +255,14 @@ def judge(
     rate = (configuration.fee_bp + configuration.slippage_bp) * 1e-4
     rows = []
     for decision in decisions:
-        book, settlement = decision.settlement.book, decision.settlement
+        settlement = decision.settlement
+        # Each day is judged by its own funding, not by what the days before it still owe.
+        book = replace(settlement.book, unfunded=())
         marked = mark(book, _close_of(panel, decision.day))
         if marked.day_return is None or marked.asset_return is None:
             raise BadInput("no close a day later", column="close", at=_midnight(decision.day))
-        closing = abs(book.exposure) * rate if decision is decisions[-1] else 0.0
-        cost = settlement.cost + closing
+        closing = -book.exposure if decision is decisions[-1] else 0.0
+        cost = settlement.cost + abs(closing) * rate
         rows.append(
             TestDay(
                 decision.day,
@@ -251,6 +272,7 @@ def judge(
                 decision.sizing.target,
                 book.exposure,
                 settlement.trade,
+                closing,
                 cost,
                 marked.funding_paid,
                 (1 - cost) * (1 + marked.day_return) - 1,
@@ -261,7 +283,7 @@ def judge(
             )
         )
     result = performance_of(rows)
-    verdicts = accept(result)
+    verdicts, gaps = accept(result), cost_gaps(result)
     report = models.direction.report
     return FoldResult(
         panel.symbol,
@@ -271,7 +293,8 @@ def judge(
         result,
         buy_and_hold_of(rows, rate),
         verdicts,
-        all(verdict.passed for verdict in verdicts),
+        gaps,
+        not gaps and all(verdict.passed for verdict in verdicts),
         report.verdict,
         report.chosen,
     )
@@ -285,27 +308,35 @@ def _close_of(panel: Panel, day: date) -> Known:
     return Known(after, {}, closes, funding)
 
 
+def cost_gaps(result: Performance) -> str:
+    """The costs that ``result`` lacks, in words; "" where it has them all."""
+    return f"funding unknown on {result.unfunded_days} traded days" if result.unfunded_days else ""
+
+
 def performance_of(rows: Sequence[TestDay]) -> Performance:
     return performance(
         [row.net_return for row in rows],
         [row.exposure for row in rows],
         [row.gate == "RISK-ON" for row in rows],
         [row.cost + (row.funding or 0.0) for row in rows],
-        [row.trade for row in rows],
+        [abs(row.trade) + abs(row.closing) for row in rows],
+        [row.funding is not None for row in rows],
     )
 
 
 def buy_and_hold_of(rows: Sequence[TestDay], rate: float) -> Performance:
     """The same days with the whole capital in the asset, bought on the first and sold after the last at ``rate``."""
     count = len(rows)
-    costs = [rate * ((n == 0) + (n == count - 1)) for n in range(count)]
+    trades = [float((n == 0) + (n == count - 1)) for n in range(count)]
+    costs = [rate * trade for trade in trades]
     paid = [row.asset_funding or 0.0 for row in rows]
     return performance(
         [(1 - cost) * (1 + row.asset_return - fee) - 1 for row, fee, cost in zip(rows, paid, costs, strict=True)],
         [1.0] * count,
         [True] * count,
         [cost + fee for cost, fee in zip(costs, paid, strict=True)],
-        [1.0, *([0.0] * (count - 1))],
+        trades,
+        [row.asset_funding is not None for row in rows],
     )
 
 

@@ -106,7 +106,7 @@ def test_a_day_runs_from_nothing_and_all_its_checks_pass(instance):
     assert len(materialized(result)) == len(daily_assets)
     ran = verdicts(result)
     assert set(ran) == {
-        *((source, check) for source in SOURCES for check in CHECKS),
+        *((source, check) for source in SOURCES for check in CHECKS if (source, check) != ("slippage_log", "no_gaps")),
         ("feature_extraction", "features_unleaked"),
         ("position_management", "decision_within_bounds"),
         ("weekly_calibration", "decision_replays"),
@@ -235,7 +235,7 @@ def test_a_source_that_breaks_its_promise_of_time_fails_its_check(instance, hist
 def test_an_absent_optional_table_fails_nothing(instance):
     history = ScriptedHistory(settled=settlements().iloc[:0], levels=None, options=None)
     result = Desk(instance, history=history).decide("funding_24h", "oi_24h", "options_moves", "slippage_log")
-    assert len(verdicts(result)) == 16
+    assert len(verdicts(result)) == 15
     assert failed(result) == set()
 
 
@@ -312,12 +312,12 @@ def error_of(result):
 
 def test_a_training_window_with_a_hole_and_no_older_models_is_a_failure_that_names_it(instance):
     hole = midnight(TODAY - 100 * DAY)
-    result = Desk(instance, history=ScriptedHistory(without_hours(hourly(), hole, 1))).decide(
+    result = Desk(instance, history=ScriptedHistory(without_hours(hourly(), hole, 24 * 30))).decide(
         "research_models", raise_on_error=False
     )
     assert not result.success
     said = error_of(result)
-    assert f"{hole:%Y-%m-%d %H:%M}" in str(getattr(said, "description", said))
+    assert f"{hole:%Y-%m-%d}" in str(getattr(said, "description", said))
 
 
 def test_a_tampered_table_is_a_failure_that_names_it(desk):

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from assets.desk.artifacts import LATEST_EXECUTED
-from assets.research.archive import step_key, summary_key
+from assets.research.archive import latest_key, step_key, summary_key
 from assets.research.assets import decision_days
 from assets.research.research_desk import ResearchDesk
 from assets.research.steps import STEPS
@@ -73,7 +73,7 @@ class Morning:
         return found.run_requests[0] if found.run_requests else found.skip_message
 
     def decide(self, symbol, day=TODAY):
-        self.store.write(step_key("SIMULATED", symbol, day, STEPS[-1]), b"{}")
+        self.store.write(latest_key("SIMULATED", symbol), dump_document({"day": day.isoformat()}))
 
     def run(self, status, day=TODAY, **tags):
         self.instance.create_run_for_job(
@@ -159,9 +159,12 @@ def test_attempts_are_counted_and_end(morning):
 def test_a_decision_under_another_source_does_not_count(tmp_path):
     store = LocalStore(tmp_path)
     desk = ResearchDesk(Settings(store=store.url, research_symbols=(SYMBOL,)), store)
-    store.write(step_key("RECORDED", SYMBOL, TODAY, STEPS[-1]), b"{}")
+    store.write(latest_key("RECORDED", SYMBOL), dump_document({"day": TODAY.isoformat()}))
     assert undecided(desk, TODAY) == [SYMBOL]
+    # Every step may be there: until it is published, the screen shows another day.
     store.write(step_key("SIMULATED", SYMBOL, TODAY, STEPS[-1]), b"{}")
+    assert undecided(desk, TODAY) == [SYMBOL]
+    store.write(latest_key("SIMULATED", SYMBOL), dump_document({"day": TODAY.isoformat()}))
     assert undecided(desk, TODAY) == []
 
 

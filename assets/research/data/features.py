@@ -5,13 +5,23 @@ none of its bits. A row of ``outcome_table`` tells about the day after the decis
 what a position earned, and is known a day later.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from assets.research.bad_input import BadInput, Floats
-from assets.research.data.contracts import BARS_1H, DAY, HOUR, daily_funding, forward_filled, funding_24h, require
+from assets.research.data.contracts import (
+    BARS_1H,
+    DAY,
+    HOUR,
+    check_form,
+    daily_funding,
+    forward_filled,
+    funding_24h,
+    require,
+)
 from assets.research.signatures.path_signature import words
 from assets.research.signatures.rolling import window_features
 
@@ -98,6 +108,17 @@ def feature_table(
         for column in carried:
             table[column] = carried[column]
     return table.reindex(columns=[feature.name for feature in FEATURES])
+
+
+def unbroken(bars: pd.DataFrame) -> list[pd.DataFrame]:
+    """``bars`` in pieces without a missing hour, in order. Raises BadInput for faults of form."""
+    faults = check_form(bars, BARS_1H)
+    if faults:
+        raise BadInput(f"{BARS_1H.name}: {faults[0].message}", column=faults[0].column, at=faults[0].at)
+    steps = np.diff(pd.DatetimeIndex(bars["timestamp_utc"]).to_numpy())
+    places = np.flatnonzero(steps != HOUR.to_timedelta64()) + 1
+    edges = [0, *places.tolist(), len(bars)]
+    return [bars.iloc[first:last].reset_index(drop=True) for first, last in itertools.pairwise(edges)]
 
 
 def outcome_table(bars: pd.DataFrame, funding: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -182,8 +182,10 @@ def half_added(position: float, planned: float) -> float:
 def estimate_scale(biases: Floats, next_returns: Floats, *, full_return: float, prior_days: int) -> ForecastScale:
     """What a bias has been worth, from n past biases and the returns of the days that followed; our own heuristic.
 
-    The scale is the slope of the line through the origin, shrunk towards ``full_return`` as if that had been seen on
-    ``prior_days`` days, and at least zero: a bias that has been wrong is worth nothing, it is not followed backwards.
+    The scale is the slope of the line through the origin once ``prior_days`` days at a bias of 1 that each returned
+    ``full_return`` are added to the evidence: (sum b r + prior_days full_return) / (sum b^2 + prior_days). So a day
+    speaks with the square of its bias, and days of hardly any bias leave the promise as it is, however many there are.
+    It is at least zero: a bias that has been wrong is worth nothing, it is not followed backwards.
     The decay is -ln of the biases' autocorrelation of one day, held between a quarter of a day's and a quarter of a
     year's half-life; the innovations' variance is the one that gives the forecast its own variance, 2 decay Var(x).
 
@@ -197,8 +199,7 @@ def estimate_scale(biases: Floats, next_returns: Floats, *, full_return: float, 
     strength = float(leaning @ leaning)
     if strength == 0:
         raise BadInput("never leaves zero", column="biases")
-    weight = leaning.size / (leaning.size + prior_days)
-    slope = max(weight * float(leaning @ returns) / strength + (1 - weight) * full_return, 0.0)
+    slope = max((float(leaning @ returns) + prior_days * full_return) / (strength + prior_days), 0.0)
     around = leaning - leaning.mean()
     spread = float(around @ around)
     lasting = float(around[1:] @ around[:-1]) / spread if spread > 0 else 1.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assets.research import archive
 from assets.research.bad_input import BadInput
-from assets.research.decision import Book, Known, Position
+from assets.research.decision import Book, Known, Position, Unfunded
 from assets.research.regime.gate import GateDay
 from resources.documents import dump_document, sha256_hex
 from tests.memory_store import MemoryStore
@@ -29,7 +29,8 @@ def through_bytes(kind, value):
 def test_a_value_comes_back_with_every_digit(one, two, three, four):
     known = Known(DAY, {"a": one, "b": None}, {DAY: two}, {DAY: three}, "why")
     assert through_bytes(Known, known) == known
-    book = Book(DAY, DAY, one, Position(DAY, two, three), two, three, GateDay("RISK-ON", four, 2, ""), None)
+    gate, owed = GateDay("RISK-ON", four, 2, ""), (Unfunded(DAY, one), Unfunded(DAY, two))
+    book = Book(DAY, DAY, one, Position(DAY, two, three), two, three, gate, None, owed)
     assert through_bytes(Book, book) == book
 
 

@@ -13,9 +13,11 @@ from assets.research.bad_input import BadInput
 from assets.research.configuration import ResearchConfiguration
 from assets.research.data.features import FEATURES
 from assets.research.decision import (
+    MEMORY_DAYS,
     Book,
     Known,
     Position,
+    Unfunded,
     decide,
     execution_of,
     feature_row,
@@ -271,6 +273,133 @@ def test_unknown_funding_is_left_out_and_said():
     assert marked.funding_paid is None
     assert marked.day_return == pytest.approx(exposures(decisions)[1] * 0.01)
     assert "funding unknown since 2024-03-02" in marked.reason
+    assert marked.unfunded == decisions[2].settlement.book.unfunded == (Unfunded(START + DAY, exposures(decisions)[1]),)
+
+
+def funded_late(lean, rates, known_from, moves=None):
+    """Decisions of a market in which day n's funding is known at 00:00 of START + known_from[n] (None: never)."""
+    market = Market(moves or [0.0] * len(rates), rates)
+    book, decisions = first_book(START), []
+    for n in range(len(rates)):
+        known = market.known(START + n * DAY)
+        published = {START + d * DAY for d, at in enumerate(known_from) if at is not None and at <= n}
+        known = replace(known, funding={day: rate for day, rate in known.funding.items() if day in published})
+        decisions.append(decide(known, book, Leaning(lean), 0.9, 500.0, LAMBDA, CONFIGURATION))
+        book = decisions[-1].settlement.book
+    return decisions
+
+
+@pytest.mark.parametrize("lean", [1.0, -1.0])
+def test_funding_that_is_known_a_day_late_is_booked_a_day_late_on_what_was_held_then(lean):
+    rates = [0.0, 0.001, 0.002, 0.0, 0.0]
+    decisions = funded_late(lean, rates, [1, 3, 3, 4, 5])
+    held = exposures(decisions)
+    assert held[1] != held[2]
+    waiting, paying = decisions[2], decisions[3]
+    assert (waiting.marked.funding_paid, waiting.marked.day_return) == (None, 0)
+    assert waiting.marked.reason == "funding unknown since 2024-03-02"
+    expected = held[1] * 0.001 + held[2] * 0.002
+    assert math.copysign(1, expected) == lean
+    assert paying.marked.funding_paid == pytest.approx(expected, rel=1e-12)
+    assert paying.marked.day_return == pytest.approx(-expected, rel=1e-12)
+    assert paying.settlement.book.position.earned == pytest.approx(-expected, rel=1e-12)
+    assert paying.marked.unfunded == paying.settlement.book.unfunded == ()
+    assert paying.marked.reason == "funding booked late since 2024-03-02"
+    assert decisions[4].marked.funding_paid == 0, "once only"
+    assert decisions[4].marked.reason == ""
+
+
+@pytest.mark.parametrize("lean", [1.0, -1.0])
+def test_several_late_days_are_each_paid_on_their_own_exposure_in_any_order(lean):
+    rates = [0.0, 0.001, 0.002, -0.003, 0.004, 0.0, 0.0]
+    decisions = funded_late(lean, rates, [1, 6, 5, None, 5, 6, 7])
+    held = exposures(decisions)
+    assert len({round(each, 9) for each in held[1:5]}) == 4
+    owed = [Unfunded(START + n * DAY, held[n]) for n in range(7)]
+    assert decisions[4].marked.unfunded == tuple(owed[1:4])
+    assert decisions[4].marked.reason == "funding unknown since 2024-03-02, 3 days"
+    assert decisions[5].marked.funding_paid == pytest.approx(held[2] * 0.002 + held[4] * 0.004)
+    assert decisions[5].marked.unfunded == (owed[1], owed[3])
+    said = "funding unknown since 2024-03-02, 2 days; funding booked late since 2024-03-03"
+    assert decisions[5].marked.reason == said
+    assert decisions[6].marked.funding_paid == pytest.approx(held[1] * 0.001)
+    assert decisions[6].settlement.book.unfunded == (owed[3],)
+    assert "funding unknown since 2024-03-04" in decisions[6].marked.reason
+
+
+def test_funding_that_is_never_known_stays_owed_and_is_written_off_when_it_cannot_come_any_more():
+    book = Book(START, START, 0.5, Position(START, 0.0, 0.0), 1.0, 0.0, None, None)
+    held = trending(3, funding=[None] * 3)
+    marked = mark(book, held.known(START + DAY))
+    assert marked.unfunded == (Unfunded(START, 0.5),)
+    idle = Book(START + DAY, START + DAY, 0.0, None, 1.0, 0.0, None, None, marked.unfunded)
+    for days in (2, MEMORY_DAYS):
+        kept = mark(idle, Known(START + days * DAY, {}, {}, {}))
+        assert (kept.unfunded, kept.funding_paid, kept.equity) == (idle.unfunded, None, 1.0)
+        assert kept.reason == "funding unknown since 2024-03-01"
+    gone = mark(idle, Known(START + (MEMORY_DAYS + 1) * DAY, {}, {}, {}))
+    assert (gone.unfunded, gone.equity) == ((), 1.0)
+    assert gone.reason == "funding written off since 2024-03-01"
+
+
+def test_a_flat_book_owes_no_funding_and_pays_what_an_earlier_position_left():
+    flat = mark(first_book(START), Known(START + 2 * DAY, {}, {START: 1.0, START + 2 * DAY: 1.1}, {}))
+    assert (flat.unfunded, flat.funding_paid, flat.reason) == ((), 0, "")
+    owing = replace(first_book(START), unfunded=(Unfunded(START - DAY, 0.5),))
+    for closes in ({}, {START: 1.0, START + DAY: 1.1}):
+        paid = mark(owing, Known(START + DAY, {}, closes, {START - DAY: 0.01}))
+        assert (paid.day_return, paid.equity, paid.unfunded) == (-0.005, 0.995, ())
+
+
+def test_late_funding_of_an_earlier_position_is_the_books_loss_and_not_the_new_positions():
+    late = (Unfunded(START - 2 * DAY, 0.4), Unfunded(START, -0.5))
+    book = Book(START + DAY, START + DAY, -0.5, Position(START, 0.0, 0.0), 1.0, 0.0, None, None, late)
+    closes = {START + DAY: 1.0, START + 2 * DAY: 1.0}
+    paid = dict.fromkeys([START - 2 * DAY, START, START + DAY], 0.01)
+    marked = mark(book, Known(START + 2 * DAY, {}, closes, paid))
+    assert marked.day_return == pytest.approx(-0.004 + 0.005 + 0.005)
+    assert marked.position.earned == pytest.approx(0.005 + 0.005)
+
+
+def test_funding_owed_waits_where_there_is_no_price_to_mark_by():
+    owing = (Unfunded(START - DAY, 0.5),)
+    book = Book(START, START, 0.5, Position(START - DAY, 0.0, 0.0), 1.0, 0.0, None, None, owing)
+    blind = mark(book, Known(START + DAY, {}, {START: 1.0}, {START - DAY: 0.01, START: 0.02}))
+    assert (blind.day_return, blind.funding_paid, blind.unfunded) == (None, None, owing)
+    closes = {START: 1.0, START + 2 * DAY: 1.0}
+    funding = {START - DAY: 0.01, START: 0.02, START + DAY: 0.03}
+    seen = mark(book, Known(START + 2 * DAY, {}, closes, funding))
+    assert seen.funding_paid == pytest.approx(0.5 * (0.01 + 0.02 + 0.03))
+
+
+@settings(max_examples=100)
+@given(histories(missing=False), st.data())
+def test_whenever_funding_becomes_known_a_book_pays_each_held_day_exactly_once(history, data):
+    market, leans, probabilities = history
+    count = len(leans)
+    delay = data.draw(st.lists(st.integers(0, 4) | st.none(), min_size=count, max_size=count))
+    book, paid = first_book(START), []
+    held = []
+    for n, lean in enumerate(leans):
+        known = market.known(START + n * DAY)
+        seen = {
+            day: rate
+            for day, rate in known.funding.items()
+            if (late := delay[(day - START).days]) is not None and (day - START).days + 1 + late <= n
+        }
+        decision = decide(
+            replace(known, funding=seen), book, Leaning(lean), probabilities[n], 1.0, LAMBDA, CONFIGURATION
+        )
+        paid.append(decision.marked.funding_paid or 0.0)
+        book = decision.settlement.book
+        held.append(book.exposure)
+    owed = {each.day: each.exposure for each in book.unfunded}
+    days = [START + n * DAY for n in range(count - 1)]
+    due = sum(share * market.paid[day] for day, share in zip(days, held, strict=False) if day not in owed)
+    assert sum(paid) == pytest.approx(due, abs=1e-12)
+    unknown = {day: share for n, (day, share) in enumerate(zip(days, held, strict=False))
+               if share != 0 and (delay[n] is None or n + 1 + delay[n] > count - 1)}  # fmt: skip
+    assert owed == unknown
 
 
 # --- days without data ---------------------------------------------------------------------------------------------
@@ -388,7 +517,7 @@ def test_the_exit_rule_is_asked_about_the_position_from_its_own_side():
         assert (found.decision, found.confidence, found.lower, found.upper) == ("HOLD", 0.7, 0.02, 0.03)
 
 
-@pytest.mark.parametrize(("reason", "said"), [("rule", "exit rule"), ("hard_stop", "at the loss limit")])
+@pytest.mark.parametrize(("reason", "said"), [("rule", "exit rule"), ("hard_stop", "position stop")])
 def test_a_rule_that_stops_closes_the_position_whatever_the_bias(reason, said):
     decisions = run(trending(3), [1.0] * 3, models=Leaning(exit_rule=ScriptedRule(True, reason)))
     assert decisions[2].exit.decision == "STOP"

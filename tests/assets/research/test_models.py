@@ -66,12 +66,14 @@ def test_the_last_day_of_the_window_is_learned_from(panel, models):
     assert as_bytes(train_models(panel.features, changed, FOLD, TINY, None)) != as_bytes(models)
 
 
-def test_a_missing_training_day_is_named(panel):
-    missing = pd.Timestamp(FOLD.train_start + timedelta(days=40), tz="UTC")
-    with pytest.raises(BadInput, match=f"return_1d at {missing:%Y-%m-%d}"):
-        train_models(panel.features.drop(missing), panel.outcomes, FOLD, TINY, None)
-    with pytest.raises(BadInput, match=f"return at {missing:%Y-%m-%d}"):
-        train_models(panel.features, panel.outcomes.drop(missing), FOLD, TINY, None)
+def test_a_few_training_days_may_be_missing_and_the_first_of_more_than_a_tenth_is_named(panel):
+    first = pd.Timestamp(FOLD.train_start + timedelta(days=40), tz="UTC")
+    tenth = TINY.scheme.train_days // 10
+    few, many = (pd.date_range(first, periods=count, freq="D") for count in (4, tenth + 1))
+    for features, outcomes in ((panel.features.drop(few), panel.outcomes), (panel.features, panel.outcomes.drop(few))):
+        assert train_models(features, outcomes, FOLD, TINY, None).latent.days == TINY.scheme.train_days - 4
+    with pytest.raises(BadInput, match=f"{first:%Y-%m-%d}.*{tenth + 1} of {TINY.scheme.train_days}"):
+        train_models(panel.features.drop(many), panel.outcomes, FOLD, TINY, None)
 
 
 def test_a_bias_lies_within_bounds_and_names_what_moved_it(panel, models):
@@ -110,10 +112,17 @@ def test_the_filter_runs_from_the_burn_in_to_the_day_and_sees_no_later_one(panel
     assert np.array_equal(later.probability[: len(returns)], path.probability)
 
 
-def test_a_missing_day_of_the_filter_is_named(panel):
+def test_a_missing_day_is_one_the_filter_does_not_see(panel):
     day = pd.Timestamp(TODAY - timedelta(days=5), tz="UTC")
-    with pytest.raises(BadInput, match=f"at {day:%Y-%m-%d}"):
-        filter_returns(panel.features.drop(day), FOLD, TODAY, TINY)
+    whole = filter_returns(panel.features, FOLD, TODAY, TINY)
+    assert filter_returns(panel.features.drop(day), FOLD, TODAY, TINY) == [*whole[:-6], None, *whole[-5:]]
+
+
+def test_models_that_outlived_their_window_see_as_many_days_as_at_its_end(panel):
+    scheme, later = TINY.scheme, FOLD.test_end + timedelta(days=3)
+    assert len(filter_returns(panel.features, FOLD, later, TINY)) == TINY.burn_in_days + scheme.test_days
+    last = FOLD.test_end - timedelta(days=1)
+    assert len(filter_returns(panel.features, FOLD, last, TINY)) == TINY.burn_in_days + scheme.test_days
 
 
 def test_seeds_differ_by_fold_and_by_configuration():
@@ -147,10 +156,12 @@ def test_pure_noise_gets_a_scale_and_a_bias_without_conviction():
 
 def test_the_exit_problem_is_the_fitted_models_at_the_configurations_costs(panel):
     models = train_models(panel.features, panel.outcomes, FOLD, TINY, EXITS)
+    problem = position_exit(models.latent, models.execution, replace(TINY, position_stop=0.04))
+    assert problem.hard_stop == 0.04, "of the notional; the capital's stop is another number"
     problem = position_exit(models.latent, models.execution, TINY)
     assert models.exit_rule.problem == problem
     assert problem.exit_cost == pytest.approx((TINY.fee_bp + TINY.slippage_bp) * 1e-4)
-    assert (problem.hard_stop, problem.dates) == (TINY.limits.hard_stop, TINY.max_holding_days)
+    assert (problem.hard_stop, problem.dates) == (TINY.position_stop, TINY.max_holding_days)
     assert math.exp(problem.log_vol_mean) == pytest.approx(models.latent.scale)
     # A stationary autoregression keeps its spread: noise^2 = spread^2 (1 - persistence^2), of the log VOLATILITY.
     spread = problem.vol_of_log_vol / math.sqrt(1 - problem.log_vol_persistence**2)

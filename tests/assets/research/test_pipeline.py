@@ -84,6 +84,11 @@ def results(store, day, history=None):
     return {name: document["result"] for name, document in steps.items()}
 
 
+def rule_key(store, day):
+    research = research_on(day, store)
+    return model_store.exit_rule_key(research, SYMBOL, day, trained(research, SYMBOL, day)[1])
+
+
 def book_of(results):
     return results["position_management"]["settlement"]["book"]
 
@@ -107,7 +112,7 @@ def test_a_day_is_ten_documents_each_naming_what_it_was_made_from(decided):
             if name.startswith("sources/"):
                 key = archive.source_key("SIMULATED", SYMBOL, LAST, name.removeprefix("sources/"))
             elif name == "exit_rule":
-                key = archive.exit_rule_key("SIMULATED", SYMBOL, LAST, "rule.npz")
+                key = rule_key(decided, LAST)
             else:
                 key = archive.step_key("SIMULATED", SYMBOL, LAST, name)
             assert sha256_hex(decided.read(key).data) == sha256, (step, name)
@@ -288,7 +293,7 @@ def test_a_manifest_that_changed_after_the_decision_is_tampering(decided):
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_a_flipped_byte_of_the_exit_rule_is_found(decided, share):
-    key = archive.exit_rule_key("SIMULATED", SYMBOL, LAST, "rule.npz")
+    key = rule_key(decided, LAST)
     flipped(decided, key, int(len(decided.read(key).data) * share))
     assert "position_management" in differing(decided, LAST)
 
@@ -356,9 +361,9 @@ def test_what_is_published_is_the_stored_steps_and_the_days_before(decided):
 def test_a_position_left_unmarked_for_longer_than_its_memory_is_not_taken_up_again(decided, monkeypatch):
     monkeypatch.setattr(pipeline, "MEMORY_DAYS", 3)
     rewritten(decided, "position_management", lambda r: r["settlement"]["book"].update(marked="2024-10-20"))
-    found = results(decided, LAST + DAY)
-    marked = found["feature_extraction"]["marked"]
-    assert (marked["exposure"], marked["position"], marked["equity"]) == (0.0, None, 1.0)
+    equity = book_of(results(decided, LAST))["equity"]
+    marked = results(decided, LAST + DAY)["feature_extraction"]["marked"]
+    assert (marked["exposure"], marked["position"], marked["equity"]) == (0.0, None, equity)
 
 
 # --- what the data may be like -------------------------------------------------------------------------------------
@@ -414,8 +419,21 @@ def test_a_gap_of_the_last_day_leaves_no_close_to_trade_at(decided, hours_ago, c
     assert "gap" in {finding["rule"] for finding in found["data_pull"]["states"]["bars_1h"]["findings"]}
 
 
-def test_a_gap_of_last_month_refuses_the_features_but_marks_and_shrinks_what_is_held(decided):
-    bars = without_hours(hourly(), midnight(NEXT) - timedelta(days=30, hours=5), 2)
+def test_a_gap_before_the_features_begin_is_a_day_the_filter_does_not_see(decided):
+    """The gate stays open: only what a decision looks at may close it. The finding is on record."""
+    bars = without_hours(hourly(), midnight(NEXT) - timedelta(days=15, hours=5), 2)
+    found = results(decided, NEXT, ScriptedHistory(bars))
+    assert found["data_pull"]["refusal"] == ""
+    assert "gap" in {finding["rule"] for finding in found["data_pull"]["states"]["bars_1h"]["findings"]}
+    seen = found["feature_extraction"]["filter_returns"]
+    # No features in the week after the gap, which would look back across it.
+    assert [value is None for value in seen][-17:] == [False] + [True] * 7 + [False] * 9
+    assert found["regime_gate"]["day"]["probability"] is not None
+    assert differing(decided, NEXT, ScriptedHistory(bars)) == set()
+
+
+def test_a_gap_of_this_week_refuses_the_features_but_marks_and_shrinks_what_is_held(decided):
+    bars = without_hours(hourly(), midnight(NEXT) - timedelta(days=5, hours=5), 2)
     held, found = after_a_bad_day(decided, ScriptedHistory(bars))
     marked, settlement = found["feature_extraction"]["marked"], found["position_management"]["settlement"]
     assert marked["through"] == NEXT.isoformat()
@@ -555,7 +573,8 @@ def test_a_bar_that_is_late_at_midnight_is_waited_for_and_ten_minutes_later_no_m
 
 def test_models_of_the_fold_before_serve_where_training_has_holes_and_replay_keeps_them(trained_store):
     store, first = trained_store.copy(), FOLD.test_end
-    holed = ScriptedHistory(without_hours(hourly(), midnight(FOLD.train_end + 2 * DAY), 1))
+    # Of the new window only: more than a tenth of its days are gone.
+    holed = ScriptedHistory(without_hours(hourly(), midnight(FOLD.train_end - 30 * DAY), 24 * 30))
     found = results(store, first, holed)
     assert found["data_pull"]["model_fold"]["test_start"] == FOLD.name
     # Repaired since then: new models can be trained, but this decision was made with the old ones.

@@ -236,10 +236,41 @@ def test_the_worth_of_a_bias_is_found():
     assert found.days == 20_000
 
 
-def test_few_days_leave_the_promise_nearly_as_it_is():
-    biases, following = past(100, 0.01, noise=1e-9)
-    found = estimate_scale(biases, following, full_return=0.001, prior_days=900)
-    assert found.return_per_day == pytest.approx(0.9 * 0.001 + 0.1 * 0.01, rel=1e-4)
+def test_the_prior_counts_as_that_many_days_at_full_bias():
+    biases, following = past(100, 0.01)
+    found = estimate_scale(biases, following, full_return=0.001, prior_days=90)
+    seen, returned = np.append(biases, np.ones(90)), np.append(following, np.full(90, 0.001))
+    assert found.return_per_day == pytest.approx(float(seen @ returned) / float(seen @ seen), rel=1e-12)
+
+
+@pytest.mark.parametrize("days", [60, 2000])
+def test_hardly_any_bias_says_hardly_anything_however_long_it_lasts(days):
+    """A line through the origin alone would make 10 a day of it: a return of 1 % at a bias of 0.001."""
+    found = estimate_scale(np.full(days, 1e-3), np.full(days, 0.01), full_return=0.001, prior_days=90)
+    assert found.return_per_day == pytest.approx(0.001, rel=days * 1e-3 * 0.01 / (90 * 0.001) + 1e-6)
+    against = estimate_scale(np.full(days, 1e-3), np.full(days, -0.01), full_return=0.001, prior_days=90)
+    assert 0 < against.return_per_day < 0.001
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("strength", [0.01, 0.3])
+def test_returns_that_a_bias_says_nothing_about_leave_the_scale_near_the_promise(seed, strength):
+    draw = np.random.default_rng(seed)
+    biases, following = np.clip(draw.normal(0, strength, 90), -1, 1), draw.normal(0, 0.025, 90)
+    found = estimate_scale(biases, following, full_return=0.001, prior_days=90)
+    # sum b r has a standard error of noise * sqrt(sum b^2); the promise itself shrinks towards the truth, which is 0.
+    weighed = float(biases @ biases)
+    centre, error = 90 * 0.001 / (weighed + 90), 0.025 * math.sqrt(weighed) / (weighed + 90)
+    assert max(centre - 4 * error, 0) <= found.return_per_day <= centre + 4 * error
+
+
+def test_strong_evidence_moves_the_scale_to_the_truth():
+    draw = np.random.default_rng(3)
+    biases = draw.choice([-1.0, 1.0], 9000)
+    following = 0.004 * biases + draw.normal(0, 0.01, 9000)
+    found = estimate_scale(biases, following, full_return=0.001, prior_days=90)
+    # 4 standard errors of the slope, and the 1 % that the prior still counts for.
+    assert abs(found.return_per_day - 0.004) <= 4 * 0.01 / math.sqrt(9000) + 0.003 * 90 / 9090
 
 
 def test_a_bias_that_was_wrong_is_worth_nothing():

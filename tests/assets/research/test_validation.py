@@ -64,16 +64,19 @@ def flat(count):
 
 
 def test_performance_of_a_tiny_run_by_hand():
-    returns = [0.02, -0.01, 0.0, 0.01, 0.03, -0.02]
-    held = [1.0, 1.0, 0.0, 0.5, 1.0, -1.0]
-    got = performance(returns, held, [True, True, False, True, True, True], [0.001] * 6, [1.0, 0, -1, 0.5, 0.5, -2])
-    assert (got.days, got.traded_days) == (6, 5)
-    assert got.hit_rate == pytest.approx(3 / 5)
-    assert got.payoff == pytest.approx((0.06 / 3) / (0.03 / 2))
-    assert got.sharpe is None, "six days say nothing"
-    assert got.gate_off == pytest.approx(1 / 6)
-    assert got.total_return == pytest.approx(1.02 * 0.99 * 1.01 * 1.03 * 0.98 - 1)
-    assert (got.costs, got.turnover) == (pytest.approx(0.006), pytest.approx(5.0))
+    returns = [0.02, -0.01, -0.003, 0.01, 0.03, -0.02, 0.0]
+    held = [1.0, 1.0, 0.0, 0.5, 1.0, -1.0, 0.0]
+    traded, gate = [1.0, 0, -1, 0.5, 0.5, -2, 0.0], [True, True, False, True, True, True, True]
+    got = performance(returns, held, gate, [0.001] * 7, traded, [True, False, False, True, True, True, False])
+    # The third day holds nothing but pays for leaving: a losing traded day. The last neither holds nor trades.
+    assert (got.days, got.traded_days) == (7, 6)
+    assert got.hit_rate == pytest.approx(3 / 6)
+    assert got.payoff == pytest.approx((0.06 / 3) / (0.033 / 3))
+    assert got.sharpe is None, "seven days say nothing"
+    assert got.gate_off == pytest.approx(1 / 7)
+    assert got.total_return == pytest.approx(1.02 * 0.99 * 0.997 * 1.01 * 1.03 * 0.98 - 1)
+    assert (got.costs, got.turnover) == (pytest.approx(0.007), pytest.approx(5.0))
+    assert got.unfunded_days == 1, "funding is owed only on what is held"
 
 
 def test_sharpe_is_annualised_by_365_and_undefined_where_nothing_varies():
@@ -101,7 +104,7 @@ def test_drawdown_lies_between_zero_and_one_and_covers_the_final_loss(returns):
 def result(**changes):
     sound = {
         "days": 30, "traded_days": 20, "hit_rate": 0.6, "payoff": 1.0, "sharpe": 1.5, "max_drawdown": 0.1,
-        "gate_off": 0.3, "total_return": 0.02, "costs": 0.001, "turnover": 3.0,
+        "gate_off": 0.3, "total_return": 0.02, "costs": 0.001, "turnover": 3.0, "unfunded_days": 0,
     }  # fmt: skip
     return Performance(**(sound | changes))
 
@@ -137,8 +140,10 @@ def test_an_undefined_measure_fails_and_says_how_little_there_was():
 
 def test_series_of_different_lengths_and_holes_are_refused():
     with pytest.raises(BadInput):
-        performance([0.1], [1.0, 1.0], [True], [0.0], [0.0])
+        performance([0.1], [1.0, 1.0], [True], [0.0], [0.0], [True])
     with pytest.raises(BadInput, match="returns at index 1"):
-        performance([0.1, math.nan], flat(2), [True] * 2, flat(2), flat(2))
+        performance([0.1, math.nan], flat(2), [True] * 2, flat(2), flat(2), [True] * 2)
     with pytest.raises(BadInput):
-        performance([], [], [], [], [])
+        performance([0.1], [1.0], [True], [0.0], [0.0], [])
+    with pytest.raises(BadInput):
+        performance([], [], [], [], [], [])

@@ -138,16 +138,18 @@ def test_a_report_that_another_process_stores_meanwhile_shifts_no_other(run_once
 
 
 def test_a_fold_with_a_hole_is_refused_in_its_place_and_the_others_are_not(folds):
-    # Only the first fold's training begins so early.
-    at = midnight(folds[0].train_start + DAY)
+    # In the first fold's test window, which the second one still trains on: one day less of many.
+    at = midnight(folds[0].test_start + DAY)
     research = research_on(LAST, MemoryStore(), ScriptedHistory(without_hours(hourly(), at, 1)))
     reports = list(run(research, SYMBOL, folds, 1))
     assert ["refused" in report for report in reports] == [True] + [False] * (len(folds) - 1)
-    assert f"{at:%Y-%m-%d %H:%M}" in reports[0]["refused"]["reason"]
+    assert f"{at + DAY:%Y-%m-%d}" in reports[0]["refused"]["reason"]
     assert reported_folds(research, SYMBOL) == folds[1:]
-    with pytest.raises(BadInput, match=f"{at:%Y-%m-%d %H:%M}"):
+    with pytest.raises(BadInput, match=f"{at + DAY:%Y-%m-%d}"):
         fold_report(research, SYMBOL, folds[0])
-    assert summarise(research, SYMBOL)["accepted_folds"] <= len(folds) - 1
+    summary = summarise(research, SYMBOL)
+    assert summary["accepted_folds"] <= len(folds) - 1
+    assert [refused["fold"]["test_start"] for refused in summary["refused"]] == [folds[0].name]
 
 
 def test_a_source_that_does_not_answer_stops_the_run_and_keeps_what_there_is(run_once, folds):
@@ -181,7 +183,7 @@ def test_the_summary_is_every_folds_verdict_and_the_sum_of_their_days(run_once, 
     assert found["accepted_folds"] == sum(result.accepted for result in results)
     assert found["overall"]["days"] == len(days) == 10 * len(folds)
     assert found["overall"]["total_return"] == pytest.approx(math.prod(1 + day.net_return for day in days) - 1)
-    assert found["overall"]["turnover"] == pytest.approx(sum(abs(day.trade) for day in days))
+    assert found["overall"]["turnover"] == pytest.approx(sum(abs(day.trade) + abs(day.closing) for day in days))
     growth = math.prod(1 + day.asset_return - day.asset_funding for day in days)
     assert found["buy_and_hold"]["total_return"] == pytest.approx(growth * (1 - 0.0007) ** 2 - 1)
     assert (found["purge_days"], found["cost_bp"]) == (7, 7.0)

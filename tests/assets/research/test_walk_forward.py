@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -122,6 +123,7 @@ def test_every_day_is_price_times_exposure_less_funding_and_cost_by_hand(compute
         cost = abs(day.exposure - held) * RATE
         if day is result.days[-1]:
             cost += abs(day.exposure) * RATE
+        assert day.closing == (-day.exposure if day is result.days[-1] else 0)
         assert day.asset_return == pytest.approx(change, rel=1e-9)
         assert day.asset_funding == pytest.approx(paid, rel=1e-9)
         assert day.trade == pytest.approx(day.exposure - held, abs=1e-15)
@@ -147,17 +149,20 @@ def test_performance_is_recomputed_from_the_days(computed):
     net = np.array([day.net_return for day in result.days])
     held = np.array([day.exposure for day in result.days])
     found, equity = result.performance, np.cumprod(1 + net)
-    wins, losses = net[(held != 0) & (net > 0)], net[(held != 0) & (net < 0)]
+    active = (held != 0) | np.array([day.trade != 0 for day in result.days])
+    wins, losses = net[active & (net > 0)], net[active & (net < 0)]
     assert found.days == len(result.days) == TINY.scheme.test_days
-    enough = np.count_nonzero(held) >= 5
-    assert found.traded_days == np.count_nonzero(held)
-    assert found.hit_rate == (pytest.approx(len(wins) / np.count_nonzero(held)) if enough else None)
+    enough = active.sum() >= 5
+    assert found.traded_days == active.sum()
+    assert found.hit_rate == (pytest.approx(len(wins) / active.sum()) if enough else None)
     assert found.payoff == (pytest.approx(wins.mean() / -losses.mean()) if enough and len(losses) else None)
     assert found.sharpe is None, "ten days are too few"
     assert found.max_drawdown == pytest.approx(max(0, *(1 - equity / np.maximum(1, np.maximum.accumulate(equity)))))
     assert found.gate_off == pytest.approx(np.mean([day.gate != "RISK-ON" for day in result.days]))
     assert found.costs == pytest.approx(sum(day.cost + day.funding for day in result.days))
-    assert found.turnover == pytest.approx(sum(abs(day.trade) for day in result.days))
+    assert found.turnover == pytest.approx(sum(abs(day.trade) for day in result.days) + abs(result.days[-1].exposure))
+    assert found.unfunded_days == 0
+    assert result.cost_gaps == ""
     assert result.verdicts == accept(found)
     assert result.accepted == all(verdict.passed for verdict in result.verdicts)
 
@@ -170,6 +175,37 @@ def test_buy_and_hold_is_the_asset_bought_once_and_sold_once(computed):
     assert result.buy_and_hold.total_return == pytest.approx(expected, rel=1e-9)
     assert result.buy_and_hold.traded_days == result.buy_and_hold.days
     assert result.buy_and_hold.gate_off == 0
+
+
+def test_the_trade_that_closes_a_position_at_the_end_counts_as_turnover(computed):
+    panel, models, decisions, _ = computed
+    # Up to a day after which something is held.
+    count = max(n for n, decision in enumerate(decisions) if decision.settlement.book.exposure != 0) + 1
+    result = judge(panel, models, decisions[:count], TINY)
+    last = result.days[-1]
+    assert last.closing == -last.exposure != 0
+    trades = [day.trade for day in result.days]
+    assert sum(trades) + last.closing == pytest.approx(0, abs=1e-12), "it ends flat"
+    assert result.performance.turnover == pytest.approx(sum(map(abs, trades)) + abs(last.exposure))
+    assert result.buy_and_hold.turnover == 2
+
+
+def test_a_fold_without_the_funding_of_a_held_day_is_not_accepted_whatever_it_earned(computed, monkeypatch):
+    panel, models, decisions, whole = computed
+    monkeypatch.setattr(walk_forward, "accept", lambda _: ())
+    assert judge(panel, models, decisions, TINY).accepted, "no criterion, no cost missing"
+    held = [day.day for day in whole.days if day.exposure != 0]
+    idle = [day.day for day in whole.days if day.exposure == 0]
+    for missing, count in ((held[:1], 1), (held[:3] + idle, 3)):
+        funding = {day: rate for day, rate in panel.funding.items() if day not in missing}
+        found = judge(replace(panel, funding=funding), models, decisions, TINY)
+        assert found.performance.unfunded_days == count
+        assert found.cost_gaps == f"funding unknown on {count} traded days"
+        assert not found.accepted
+        assert found.buy_and_hold.unfunded_days == len(missing)
+    idle_only = {day: rate for day, rate in panel.funding.items() if day not in idle}
+    found = judge(replace(panel, funding=idle_only), models, decisions, TINY)
+    assert (found.cost_gaps, found.accepted) == ("", True), "a flat book owes nothing"
 
 
 def test_the_book_starts_flat_and_each_decision_continues_the_one_before(computed):
@@ -271,13 +307,19 @@ def test_closes_and_funding_reach_back_as_far_as_a_book_may_be_left_unmarked():
 # --- folds that cannot be computed ---------------------------------------------------------------------------------
 
 
-def test_a_fold_with_a_hole_is_refused_by_the_missing_hour(tables, folds):
-    at = midnight(folds[0].train_start + 30 * DAY)
-    holed = Tables(without_hours(tables.bars_1h, at, 2))
-    with pytest.raises(BadInput, match=f"{at:%Y-%m-%d %H:%M}"):
+def test_a_hole_in_the_test_window_refuses_the_fold_and_one_in_training_costs_it_its_days(tables, folds):
+    at = midnight(folds[0].test_start + 3 * DAY)
+    holed = replace(tables, bars_1h=without_hours(tables.bars_1h, at, 2))
+    with pytest.raises(BadInput, match=f"{at + DAY:%Y-%m-%d}"):
         run_fold(SYMBOL, holed, folds[0], TINY)
+    early = without_hours(tables.bars_1h, midnight(folds[0].train_start), 2)
+    short = panel_of(SYMBOL, replace(tables, bars_1h=early))
+    whole = panel_of(SYMBOL, tables)
+    assert len(short.features) < len(whole.features)
+    pd.testing.assert_frame_equal(short.features, whole.features.loc[short.features.index], rtol=0, atol=1e-9)
+    assert len(run_fold(SYMBOL, replace(tables, bars_1h=early), folds[0], TINY).result.days) == 10
     nan = Tables(with_value(tables.bars_1h, at, "close", math.nan))
-    with pytest.raises(BadInput, match="close is not a finite number"):
+    with pytest.raises(BadInput, match="close"):
         run_fold(SYMBOL, nan, folds[0], TINY)
 
 
@@ -292,13 +334,13 @@ def test_a_test_window_without_its_last_close_is_refused(tables, folds):
 
 def test_any_number_of_processes_computes_the_same_bytes_in_the_same_order(tables, folds):
     """A fold with a hole is refused in its place, and so is a piece that never was one."""
-    at = midnight(folds[0].train_start + 3 * DAY)
+    at = midnight(folds[0].test_start + 3 * DAY)
     holed = Tables(without_hours(tables.bars_1h, at, 1), tables.funding_settlements)
     pieces = [(folds[0], holed), (folds[-2], tables), Refused(folds[1], "not there"), (folds[-1], tables)]
     one, two = (list(run_folds(SYMBOL, iter(pieces), TINY, workers)) for workers in (1, 2))
     assert [type(each) for each in one] == [Refused, Computed, Refused, Computed]
     assert one[0] == two[0]
-    assert f"{at:%Y-%m-%d %H:%M}" in one[0].reason
+    assert f"{at + DAY:%Y-%m-%d}" in one[0].reason
     assert one[2] == two[2] == Refused(folds[1], "not there")
     for fold, alone, beside in zip((folds[-2], folds[-1]), one[1::2], two[1::2], strict=True):
         assert alone.result.fold == beside.result.fold == fold
