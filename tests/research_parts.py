@@ -71,13 +71,13 @@ def interest(days: int = DAYS, seed: int = 13) -> pd.DataFrame:
     return pd.DataFrame({"date_utc": stamps(FIRST, days, "D"), "oi_usd": levels})
 
 
-def moves(days: int = DAYS, seed: int = 14) -> pd.DataFrame:
+def surface(days: int = DAYS, seed: int = 14) -> pd.DataFrame:
     draw = np.random.default_rng(seed)
     return pd.DataFrame(
         {
             "date_utc": stamps(FIRST, days, "D"),
-            "rr25d_delta": draw.normal(0, 1, days),
-            "term_slope_7d_30d_delta": draw.normal(0, 1, days),
+            "rr25d": np.cumsum(draw.normal(0, 1, days)),
+            "term_slope_7d_30d": np.cumsum(draw.normal(0, 1, days)),
         }
     )
 
@@ -89,7 +89,7 @@ class ScriptedHistory:
     bars: pd.DataFrame = field(default_factory=hourly)
     settled: pd.DataFrame = field(default_factory=settlements)
     levels: pd.DataFrame | None = field(default_factory=interest)
-    options: pd.DataFrame | None = field(default_factory=moves)
+    options: pd.DataFrame | None = field(default_factory=surface)
     failing: set[str] = field(default_factory=set)
     calls: list[tuple[str, datetime, datetime]] = field(default_factory=list)
     source: Source = "SIMULATED"
@@ -104,20 +104,23 @@ class ScriptedHistory:
         self.calls.append(("open_interest", start, end))
         return None if self.levels is None else self._piece("oi", self.levels, start, end, pd.Timedelta(days=1))
 
-    def option_moves(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame | None:  # noqa: ARG002
-        self.calls.append(("option_moves", start, end))
+    def option_levels(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame | None:  # noqa: ARG002
+        self.calls.append(("option_levels", start, end))
         return None if self.options is None else self._piece("options", self.options, start, end, pd.Timedelta(days=1))
 
-    def absence(self, series: Literal["open_interest", "option_moves"], symbol: str) -> str:
+    def absence(self, series: Literal["open_interest", "option_levels"], symbol: str) -> str:
         return f"the script has no {series} of {symbol}"
 
     def tables(self) -> Tables:
         """All of it as validation takes it."""
-        from assets.research.data.contracts import oi_24h
+        from assets.research.data.contracts import oi_24h, options_moves
 
         return Tables(
-            self.bars, self.settled, None if self.levels is None else oi_24h(self.levels), self.options
-        )  # fmt: skip
+            self.bars,
+            self.settled,
+            None if self.levels is None else oi_24h(self.levels),
+            None if self.options is None else options_moves(self.options),
+        )
 
     def _piece(
         self, name: str, table: pd.DataFrame, start: datetime, end: datetime, known_after: pd.Timedelta

@@ -93,10 +93,10 @@ def _tables(
             return {}, history.absence("open_interest", symbol), []
         return _built(name, levels, contracts.OPEN_INTEREST, contracts.oi_24h)
     if name == "options_moves":
-        moves = history.option_moves(symbol, start, end)
-        if moves is None or moves.empty:
-            return {}, history.absence("option_moves", symbol), []
-        return {name: moves}, "", []
+        surface = history.option_levels(symbol, start, end)
+        if surface is None or surface.empty:
+            return {}, history.absence("option_levels", symbol), []
+        return _built(name, surface, contracts.OPTION_LEVELS, contracts.options_moves)
     slippage = slippage_log(research.store, symbol, end)
     return ({}, "the desk has not traded this symbol yet", []) if slippage.empty else ({name: slippage}, "", [])
 
@@ -163,11 +163,12 @@ def tables_between(research: Research, symbol: str, first: date, last: date) -> 
     history = research.history
     start, end = midnight(first) - LOOK_BACK.to_pytimedelta(), midnight(last) + timedelta(days=1)
     funding, levels = history.funding(symbol, start, end), history.open_interest(symbol, start, end)
+    surface = history.option_levels(symbol, start, end)
     return Tables(
         history.hourly_bars(symbol, start, end),
         None if funding.empty else funding,
         None if levels is None or levels.empty else contracts.oi_24h(levels),
-        history.option_moves(symbol, start, end),
+        None if surface is None or surface.empty else contracts.options_moves(surface),
     )
 
 

@@ -1,9 +1,8 @@
-"""Where the past comes from: hourly bars, funding, open interest, option moves, for research and the daily decision.
+"""Where the past comes from: hourly bars, funding, open interest, option levels, for research and the daily decision.
 
 ``simulated`` (the simulated market's own paths), ``recorded:<folder>`` or ``binance`` (live USD-M). The source's name
 goes wherever its numbers go. A source hands over what it has: a missing bar stays missing, a series it does not have
-is None, and no source ever stands in for another. Whether a table may be used is decided by
-``assets.research.data.contracts``.
+is None, and no source ever stands in for another. Whether a table may be used is for its reader to decide.
 """
 
 from datetime import datetime
@@ -55,11 +54,14 @@ class History(Protocol):
         """
         ...
 
-    def option_moves(self, symbol: str, start: datetime, end: datetime) -> "pd.DataFrame | None":
-        """date_utc, rr25d_delta, term_slope_7d_30d_delta (volatility points); days and None as for open interest."""
+    def option_levels(self, symbol: str, start: datetime, end: datetime) -> "pd.DataFrame | None":
+        """date_utc, rr25d, term_slope_7d_30d at the end of the day (volatility points); days as for open interest.
+
+        None where the source has no two days in a row, whose levels alone would tell a move.
+        """
         ...
 
-    def absence(self, series: Literal["open_interest", "option_moves"], symbol: str) -> str:
+    def absence(self, series: Literal["open_interest", "option_levels"], symbol: str) -> str:
         """Why this source gives None (or no rows) for ``series`` of ``symbol``, for a person to read; "" otherwise."""
         ...
 

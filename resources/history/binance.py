@@ -110,11 +110,11 @@ class BinanceHistory:
         whole = (closing["date_utc"] >= start) & (closing["date_utc"] <= end - _DAY)
         return closing.loc[whole].reset_index(drop=True)
 
-    def option_moves(self, symbol: str, start: datetime, end: datetime) -> None:  # noqa: ARG002
+    def option_levels(self, symbol: str, start: datetime, end: datetime) -> None:  # noqa: ARG002
         return None
 
-    def absence(self, series: Literal["open_interest", "option_moves"], symbol: str) -> str:  # noqa: ARG002
-        return "the exchange's USD-M futures have no options" if series == "option_moves" else ""
+    def absence(self, series: Literal["open_interest", "option_levels"], symbol: str) -> str:  # noqa: ARG002
+        return "the exchange's USD-M futures have no options" if series == "option_levels" else ""
 
 
 def _whole_hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:

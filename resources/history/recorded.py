@@ -15,15 +15,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from assets.research.bad_input import BadInput
-from assets.research.data.contracts import FUNDING_SETTLEMENTS, OPTION_LEVELS, Contract, options_moves
-from assets.research.data.option_surface import option_levels
 from resources.history import HistoryError, Source
+from resources.history.option_surface import option_levels
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _QUOTE = "USDT"
 # Deribit's options expire at 08:00 UTC of their date.
 _EXPIRY = timedelta(hours=8)
+_SETTLEMENTS = ("timestamp_utc", "funding_rate")
+_OPTION_LEVELS = ("date_utc", "rr25d", "term_slope_7d_30d")
 
 
 class RecordedHistory:
@@ -53,20 +53,20 @@ class RecordedHistory:
         recorded = self._open_interest(symbol)
         return None if recorded is None else _between(recorded, start, end - _DAY, closed=True)
 
-    def option_moves(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame | None:
-        """Changes between the last snapshots of two days in a row; None where no two such days are recorded."""
-        moves = options_moves(self._levels(symbol))
-        return _between(moves, start, end - _DAY, closed=True) if len(moves) else None
+    def option_levels(self, symbol: str, start: datetime, end: datetime) -> pd.DataFrame | None:
+        """Of the last snapshot of each day; None where no two days in a row are recorded."""
+        levels = self._levels(symbol)
+        return _between(levels, start, end - _DAY, closed=True) if _has_a_day_after_another(levels) else None
 
-    def absence(self, series: Literal["open_interest", "option_moves"], symbol: str) -> str:
+    def absence(self, series: Literal["open_interest", "option_levels"], symbol: str) -> str:
         if series == "open_interest":
             return "" if self._open_interest(symbol) is not None else f"no open interest of {symbol} is recorded"
-        days = self._levels(symbol)["date_utc"]
-        if not len(days):
+        levels = self._levels(symbol)
+        if levels.empty:
             return f"no option book of {_base(symbol).upper()} is recorded"
-        if len(options_moves(self._levels(symbol))):
+        if _has_a_day_after_another(levels):
             return ""
-        dates = ", ".join(f"{day:%Y-%m-%d}" for day in days)
+        dates = ", ".join(f"{day:%Y-%m-%d}" for day in levels["date_utc"])
         return f"option books of {_base(symbol).upper()} are recorded of {dates} only; a move needs two days in a row"
 
     def _read_bars(self, symbol: str) -> pd.DataFrame:
@@ -77,13 +77,12 @@ class RecordedHistory:
 
     def _read_settlements(self, symbol: str) -> pd.DataFrame:
         """All recordings together; a stamp in two of them has to say the same in both."""
-        columns = ("timestamp_utc", "funding_rate")
         tables = [
-            _table(file, columns, pd.read_csv)
+            _table(file, _SETTLEMENTS, pd.read_csv)
             for file in sorted((self._folder / "funding_oi").glob(f"funding*/{symbol}.csv"))
         ]
         if not tables:
-            return _empty(FUNDING_SETTLEMENTS)
+            return _empty(_SETTLEMENTS)
         together = pd.concat(tables).drop_duplicates().sort_values("timestamp_utc", ignore_index=True)
         twice = together["timestamp_utc"].duplicated()
         if len(tables) > 1 and twice.any():
@@ -98,7 +97,7 @@ class RecordedHistory:
         return pd.concat([_table(file, ("date_utc", "oi_usd"), pd.read_csv) for file in files], ignore_index=True)
 
     def _read_levels(self, symbol: str) -> pd.DataFrame:
-        """OPTION_LEVELS, of the last snapshot of each day."""
+        """Skew and slope of the last snapshot of each day."""
         files = (self._folder / "options").glob(f"*_{_base(symbol)}_book_summary_*.csv*")
         snapshots = sorted(((*read_option_book(file), file) for file in files), key=lambda snapshot: snapshot[0])
         last_of_day = {as_of.date(): (as_of, book, file) for as_of, book, file in snapshots}
@@ -106,15 +105,15 @@ class RecordedHistory:
         for as_of, book, file in last_of_day.values():
             try:
                 rows.append(option_levels(book, as_of))
-            except BadInput as error:
+            except ValueError as error:
                 raise HistoryError(f"recorded: {file}: {error}") from error
         if not rows:
-            return _empty(OPTION_LEVELS)
+            return _empty(_OPTION_LEVELS)
         return pd.concat(rows, ignore_index=True)
 
 
 def read_option_book(file: Path) -> tuple[datetime, pd.DataFrame]:
-    """(instant of the snapshot, book as ``assets.research.data.option_surface`` wants it) of a book-summary file.
+    """(instant of the snapshot, book as ``resources.history.option_surface`` wants it) of a book-summary file.
 
     Prices are quoted in the coin and turned into the quote currency at the expiry's own underlying price.
     """
@@ -137,9 +136,13 @@ def read_option_book(file: Path) -> tuple[datetime, pd.DataFrame]:
     return taken.to_pydatetime(), book
 
 
-def _empty(contract: Contract) -> pd.DataFrame:
+def _empty(columns: tuple[str, ...]) -> pd.DataFrame:
     stamps = pd.DatetimeIndex([], tz=UTC).as_unit("us")
-    return pd.DataFrame({contract.time: stamps} | {column: np.empty(0) for column in contract.columns[1:]})
+    return pd.DataFrame({columns[0]: stamps} | {column: np.empty(0) for column in columns[1:]})
+
+
+def _has_a_day_after_another(levels: pd.DataFrame) -> bool:
+    return bool((levels["date_utc"].diff() == _DAY).any())
 
 
 def _base(symbol: str) -> str:

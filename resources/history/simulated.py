@@ -14,7 +14,7 @@ import pandas as pd
 
 from resources.history import HistoryError, Source
 from resources.market.simulated import (
-    _DAY_STREAM,
+    DAY_STREAM,
     EPOCH,
     GRID,
     SLOTS_PER_DAY,
@@ -47,7 +47,7 @@ class _OnePath(PricePaths):
         row = self._contract
         prices, log_volatility = self.anchors(day + 1)
         start, move = prices[day, row], prices[day + 1, row] - prices[day, row]
-        random = np.random.default_rng([self._seed, _DAY_STREAM, day])
+        random = np.random.default_rng([self._seed, DAY_STREAM, day])
         share = self._variance_shares(random, log_volatility[day], log_volatility[day + 1])[row]
         draws = random.standard_normal((row + 2, SLOTS_PER_DAY))
         steps = self._own[row] * draws[row + 1] + self._loading[row] * draws[0]
@@ -125,10 +125,10 @@ class SimulatedHistory:
     def open_interest(self, symbol: str, start: datetime, end: datetime) -> None:  # noqa: ARG002
         return None
 
-    def option_moves(self, symbol: str, start: datetime, end: datetime) -> None:  # noqa: ARG002
+    def option_levels(self, symbol: str, start: datetime, end: datetime) -> None:  # noqa: ARG002
         return None
 
-    def absence(self, series: Literal["open_interest", "option_moves"], symbol: str) -> str:  # noqa: ARG002
+    def absence(self, series: Literal["open_interest", "option_levels"], symbol: str) -> str:  # noqa: ARG002
         what = "open interest" if series == "open_interest" else "options"
         return f"the simulated market has no {what}"
 

@@ -147,7 +147,7 @@ _FUNDING_CAP = 0.02
 _RATE_DIGITS = Decimal("0.00000001")
 
 # Leading words of each random stream's seed, so that no two streams ever share one.
-_ANCHOR_STREAM, _DAY_STREAM, _GAP_STREAM, _BOOK_STREAM, _FUNDING_STREAM = range(5)
+_ANCHOR_STREAM, DAY_STREAM, _GAP_STREAM, _BOOK_STREAM, _FUNDING_STREAM = range(5)
 _DAYS_PER_CHUNK = 512
 
 
@@ -228,7 +228,7 @@ class PricePaths:
     def _draw_day(self, day: int) -> Day:
         prices, log_volatility = self.anchors(day + 1)
         start, move = prices[day][:, None], (prices[day + 1] - prices[day])[:, None]
-        random = np.random.default_rng([self._seed, _DAY_STREAM, day])
+        random = np.random.default_rng([self._seed, DAY_STREAM, day])
 
         shares = self._variance_shares(random, log_volatility[day], log_volatility[day + 1])
         draws = random.standard_normal((len(UNIVERSE) + 1, SLOTS_PER_DAY))

@@ -29,9 +29,9 @@ from tests.research_parts import (
     hourly,
     interest,
     midnight,
-    moves,
     research_on,
     settlements,
+    surface,
     with_value,
     without_hours,
 )
@@ -184,12 +184,12 @@ BAD = {
     "oi_24h gap": (lambda: ScriptedHistory(levels=interest()[interest()["date_utc"] != AT]), "no_gaps"),
     "oi_24h stale": (lambda: ScriptedHistory(levels=interest()[interest()["date_utc"] < AT]), "fresh"),
     "options_moves schema": (
-        lambda: ScriptedHistory(options=with_value(moves(), AT, "rr25d_delta", math.inf)),
+        lambda: ScriptedHistory(options=with_value(surface(), AT, "rr25d", math.inf)),
         "schema_holds",
     ),
-    "options_moves order": (lambda: ScriptedHistory(options=moves().iloc[::-1]), "monotonic_utc"),
-    "options_moves gap": (lambda: ScriptedHistory(options=moves()[moves()["date_utc"] != AT]), "no_gaps"),
-    "options_moves stale": (lambda: ScriptedHistory(options=moves()[moves()["date_utc"] < AT]), "fresh"),
+    "options_moves order": (lambda: ScriptedHistory(options=surface().iloc[::-1]), "monotonic_utc"),
+    "options_moves gap": (lambda: ScriptedHistory(options=surface()[surface()["date_utc"] != AT]), "no_gaps"),
+    "options_moves stale": (lambda: ScriptedHistory(options=surface()[surface()["date_utc"] < AT]), "fresh"),
 }  # fmt: skip
 
 

@@ -242,9 +242,9 @@ def test_a_day_without_its_last_snapshot_has_no_open_interest(exchange: Exchange
     assert len(oi_24h(table)) == 2
 
 
-def test_there_are_no_option_moves_and_a_reason_why(history: BinanceHistory) -> None:
-    assert history.option_moves("BTCUSDT", MIDNIGHT - DAY, MIDNIGHT) is None
-    assert history.absence("option_moves", "BTCUSDT") != ""
+def test_there_are_no_option_levels_and_a_reason_why(history: BinanceHistory) -> None:
+    assert history.option_levels("BTCUSDT", MIDNIGHT - DAY, MIDNIGHT) is None
+    assert history.absence("option_levels", "BTCUSDT") != ""
     assert history.absence("open_interest", "BTCUSDT") == ""
 
 

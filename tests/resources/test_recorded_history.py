@@ -10,14 +10,15 @@ import pytest
 from assets.research.data.contracts import (
     BARS_1H,
     FUNDING_SETTLEMENTS,
-    OPTIONS_MOVES,
+    OPTION_LEVELS,
     check,
     check_form,
     check_gaps,
     daily_funding,
+    options_moves,
 )
-from assets.research.data.option_surface import black_76
 from resources.history import HistoryError
+from resources.history.option_surface import black_76
 from resources.history.recorded import RecordedHistory, read_option_book
 from resources.settings import Settings
 from tests.resources.history_parts import record, write_csv
@@ -113,8 +114,8 @@ def test_what_is_not_recorded_is_missing_with_a_reason(folder: Path) -> None:
     assert history.open_interest("ETHUSDT", *ALL) is None
     assert history.absence("open_interest", "ETHUSDT") == "no open interest of ETHUSDT is recorded"
     assert history.absence("open_interest", "BTCUSDT") == ""
-    assert history.option_moves("ETHUSDT", *ALL) is None
-    assert history.absence("option_moves", "ETHUSDT") == "no option book of ETH is recorded"
+    assert history.option_levels("ETHUSDT", *ALL) is None
+    assert history.absence("option_levels", "ETHUSDT") == "no option book of ETH is recorded"
     assert len(history.funding("ETHUSDT", *ALL)) == 0
     with pytest.raises(HistoryError, match=r"no hourly bars of ADAUSDT.*ADAUSDT\.parquet"):
         history.hourly_bars("ADAUSDT", *ALL)
@@ -130,8 +131,8 @@ def test_open_interest_is_of_days_that_are_over(folder: Path) -> None:
 def test_one_option_book_makes_no_move_and_the_reason_says_so(folder: Path) -> None:
     write_book(folder, START + 11 * HOUR, 0.5)
     history = RecordedHistory(folder)
-    assert history.option_moves("BTCUSDT", *ALL) is None
-    assert history.absence("option_moves", "BTCUSDT") == (
+    assert history.option_levels("BTCUSDT", *ALL) is None
+    assert history.absence("option_levels", "BTCUSDT") == (
         "option books of BTC are recorded of 2024-03-01 only; a move needs two days in a row"
     )
 
@@ -140,15 +141,17 @@ def test_option_moves_compare_the_last_books_of_two_days(folder: Path) -> None:
     for hours, volatility in ((11, 0.5), (20, 0.6), (35, 0.7), (80, 0.9)):
         write_book(folder, START + hours * HOUR, volatility)
     history = RecordedHistory(folder)
-    moves = history.option_moves("BTCUSDT", *ALL)
-    assert moves is not None
-    assert check_form(moves, OPTIONS_MOVES) == []
+    levels = history.option_levels("BTCUSDT", *ALL)
+    assert levels is not None
+    assert check_form(levels, OPTION_LEVELS) == []
+    assert levels["date_utc"].tolist() == [START, START + DAY, START + 3 * DAY]
+    moves = options_moves(levels)
     assert moves["date_utc"].tolist() == [START + DAY]  # the fourth day has none before it
     assert moves.iloc[0, 1:].to_numpy(dtype=float) == pytest.approx([0, 0], abs=1e-6)
-    assert history.absence("option_moves", "BTCUSDT") == ""
-    before = history.option_moves("BTCUSDT", START, START + 2 * DAY - HOUR)
+    assert history.absence("option_levels", "BTCUSDT") == ""
+    before = history.option_levels("BTCUSDT", START, START + 2 * DAY - HOUR)
     assert before is not None
-    assert len(before) == 0
+    assert before["date_utc"].tolist() == [START]
 
 
 def test_an_option_book_that_cannot_be_used_is_named(folder: Path) -> None:
@@ -156,7 +159,7 @@ def test_an_option_book_that_cannot_be_used_is_named(folder: Path) -> None:
     rows = pd.read_csv(file)
     rows[rows["expire_date"] == "3MAR24"].to_csv(file, index=False)
     with pytest.raises(HistoryError, match=f"{file.name}.*both sides of 7 days"):
-        RecordedHistory(folder).option_moves("BTCUSDT", *ALL)
+        RecordedHistory(folder).option_levels("BTCUSDT", *ALL)
     file.write_bytes(b"not gzip")
     with pytest.raises(HistoryError, match="not an option book summary"):
         read_option_book(file)
@@ -199,8 +202,8 @@ def test_the_recorded_folder_is_read() -> None:
     assert levels is not None
     assert len(levels) == 503
     assert history.open_interest("ETHUSDT", *ALL) is None
-    assert history.option_moves("ETHUSDT", *ALL) is None
-    assert "2024-01-08 only" in history.absence("option_moves", "ETHUSDT")
+    assert history.option_levels("ETHUSDT", *ALL) is None
+    assert "2024-01-08 only" in history.absence("option_levels", "ETHUSDT")
 
 
 @real_data

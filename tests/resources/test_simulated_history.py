@@ -88,9 +88,9 @@ def test_what_the_market_does_not_have_is_missing_with_a_reason() -> None:
     history = SimulatedHistory(7)
     assert history.source == "SIMULATED"
     assert history.open_interest("BTCUSDT", END - DAY, END) is None
-    assert history.option_moves("BTCUSDT", END - DAY, END) is None
+    assert history.option_levels("BTCUSDT", END - DAY, END) is None
     assert history.absence("open_interest", "BTCUSDT") == "the simulated market has no open interest"
-    assert history.absence("option_moves", "BTCUSDT") == "the simulated market has no options"
+    assert history.absence("option_levels", "BTCUSDT") == "the simulated market has no options"
     assert history.hourly_bars("BTCUSDT", END - DAY, END)["volume"].isna().all()
 
 

@@ -38,9 +38,9 @@ from tests.research_parts import (
     hourly,
     interest,
     midnight,
-    moves,
     research_on,
     settlements,
+    surface,
     with_value,
     without_hours,
 )
@@ -189,7 +189,7 @@ def test_a_history_with_another_future_gives_the_identical_decision():
     poison.bars.loc[late, "close"] = other.loc[late, "close"] * 5
     poison.settled.loc[poison.settled["timestamp_utc"] >= at, "funding_rate"] = 0.07
     poison.levels.loc[poison.levels["date_utc"] >= at, "oi_usd"] = 1.0
-    poison.options.loc[poison.options["date_utc"] >= at, "rr25d_delta"] = 50.0
+    poison.options.loc[poison.options["date_utc"] >= at, "rr25d"] = 50.0
     stores = MemoryStore(), MemoryStore()
     for store, history in zip(stores, (ScriptedHistory(), poison), strict=True):
         decide_day(research_on(TODAY, store, history), SYMBOL, TODAY)
@@ -505,8 +505,8 @@ def bad_interest():
     return with_value(interest(), midnight(TODAY - 20 * DAY), "oi_usd", 0.0)
 
 
-def bad_moves():
-    return with_value(moves(), midnight(TODAY - 20 * DAY), "rr25d_delta", math.inf)
+def bad_surface():
+    return with_value(surface(), midnight(TODAY - 20 * DAY), "rr25d", math.inf)
 
 
 @pytest.mark.parametrize(
@@ -514,7 +514,7 @@ def bad_moves():
     [
         ("funding_24h", lambda: ScriptedHistory(settled=bad_funding()), "funding_24h"),
         ("oi_24h", lambda: ScriptedHistory(levels=bad_interest()), "oi_pct_delta"),
-        ("options_moves", lambda: ScriptedHistory(options=bad_moves()), "rr25d_delta"),
+        ("options_moves", lambda: ScriptedHistory(options=bad_surface()), "rr25d_delta"),
     ],
 )
 def test_an_optional_series_that_breaks_its_contract_is_left_out_and_named(store, table, history, column):

@@ -14,8 +14,6 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr
 
-from assets.research.bad_input import BadInput, finite
-
 BOOK_COLUMNS = ("expiry_utc", "strike", "kind", "forward", "price")
 SMILE_COLUMNS = ("expiry_utc", "days", "forward", "quotes", "atm_iv", "iv_25c", "iv_25p", "rr25")
 # The maturity of the risk reversal that the contract calls rr25d; the brief leaves it open.
@@ -61,26 +59,27 @@ def smiles(book: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     """One row an expiry after ``as_of``, soonest first; columns SMILE_COLUMNS.
 
     A volatility that the quotes do not enclose (no option beyond the 25 delta, one side of the forward only) is NaN:
-    nothing is extrapolated. Raises BadInput for a book of other columns, stamps without UTC and numbers that are none.
+    nothing is extrapolated. Raises ValueError for a book of other columns, stamps without UTC and numbers that cannot
+    be.
     """
     if tuple(book.columns) != BOOK_COLUMNS:
-        raise BadInput(f"columns are {list(book.columns)}, not {list(BOOK_COLUMNS)}")
+        raise ValueError(f"columns are {list(book.columns)}, not {list(BOOK_COLUMNS)}")
     if as_of.utcoffset() != timedelta(0):
-        raise BadInput(f"{as_of!r} is not an instant in UTC", column="as_of")
+        raise ValueError(f"column as_of: {as_of!r} is not an instant in UTC")
     if str(getattr(book["expiry_utc"].dtype, "tz", None)) != "UTC":
-        raise BadInput("expiries carry no UTC time zone", column="expiry_utc")
-    forward, strike, price = (finite(book[column], column) for column in ("forward", "strike", "price"))
-    for name, values, wrong in (
-        ("forward", forward, forward <= 0),
-        ("strike", strike, strike <= 0),
-        ("price", price, price < 0),
+        raise ValueError("column expiry_utc: expiries carry no UTC time zone")
+    forward, strike, price = (book[name].to_numpy(dtype=np.float64) for name in ("forward", "strike", "price"))
+    for name, values, right in (
+        ("forward", forward, forward > 0),
+        ("strike", strike, strike > 0),
+        ("price", price, price >= 0),
     ):
-        if wrong.any():
-            place = int(np.flatnonzero(wrong)[0])
-            raise BadInput(f"{values[place]} cannot be a {name}", column=name, at=place)
+        wrong = np.flatnonzero(~(right & np.isfinite(values)))
+        if len(wrong):
+            raise ValueError(f"column {name} at index {wrong[0]}: {values[wrong[0]]} cannot be a {name}")
     call = (book["kind"] == "C").to_numpy()
     if not (call | (book["kind"] == "P").to_numpy()).all():
-        raise BadInput("neither C nor P", column="kind")
+        raise ValueError("column kind: neither C nor P")
     days = np.asarray((book["expiry_utc"] - pd.Timestamp(as_of)) / timedelta(days=1), dtype=np.float64)
     chosen = (days > 0) & np.where(call, strike >= forward, strike < forward)
     rows = []
@@ -108,7 +107,7 @@ def _smile(
 def at_the_money(table: pd.DataFrame, days: float) -> float:
     """At-the-money volatility at a constant maturity, percent points, from ``smiles``: total variance linear in time.
 
-    Raises BadInput where no expiries enclose the maturity.
+    Raises ValueError where no expiries enclose the maturity.
     """
     maturities, level = _known(table, "atm_iv")
     return float(np.sqrt(_enclosed(days, maturities, level**2 * maturities, "atm_iv") / days))
@@ -120,7 +119,8 @@ def risk_reversal(table: pd.DataFrame, days: float) -> float:
 
 
 def option_levels(book: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """One row of OPTION_LEVELS: the day of ``as_of``, its risk reversal and its slope, 7 days over 30 days."""
+    """One row (date_utc, rr25d, term_slope_7d_30d): the day of ``as_of``, its risk reversal and its slope, 7 days over
+    30 days. Raises ValueError for a book that does not tell both."""
     table = smiles(book, as_of)
     near, far = (at_the_money(table, days) for days in SLOPE_DAYS)
     day = pd.DatetimeIndex([pd.Timestamp(as_of).floor("D")]).as_unit("us")
@@ -139,7 +139,7 @@ def _known(table: pd.DataFrame, column: str) -> tuple[_Floats, _Floats]:
 def _enclosed(days: float, maturities: _Floats, values: _Floats, column: str) -> float:
     value = _interpolated(days, maturities, values)
     if np.isnan(value):
-        raise BadInput(f"no expiries on both sides of {days:g} days", column=column)
+        raise ValueError(f"column {column}: no expiries on both sides of {days:g} days")
     return value
 
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.research.bad_input import BadInput
 from assets.research.data.contracts import OPTION_LEVELS, check_form
-from assets.research.data.option_surface import (
+from resources.history.option_surface import (
     SMILE_COLUMNS,
     at_the_money,
     black_76,
@@ -95,9 +94,9 @@ def test_nothing_is_extrapolated() -> None:
     calls_only = smiles(surface[surface["kind"] == "C"].reset_index(drop=True), NOW)
     assert calls_only[["iv_25p", "rr25"]].isna().all(axis=None)
     assert calls_only["iv_25c"].notna().all()
-    with pytest.raises(BadInput, match="both sides of 7 days"):
+    with pytest.raises(ValueError, match="both sides of 7 days"):
         option_levels(surface, NOW)
-    with pytest.raises(BadInput, match="column atm_iv: no expiries on both sides of 30 days"):
+    with pytest.raises(ValueError, match="column atm_iv: no expiries on both sides of 30 days"):
         option_levels(book({3: 0.6, 20: 0.6}), NOW)
 
 
@@ -112,17 +111,17 @@ def test_expired_options_are_left_out() -> None:
 def test_a_broken_book_is_refused_naming_the_column(column: str, value: object) -> None:
     surface = book({3: 0.6, 20: 0.6, 60: 0.6})
     surface.loc[7, column] = value
-    with pytest.raises(BadInput, match=f"column {column}"):
+    with pytest.raises(ValueError, match=f"column {column}"):
         smiles(surface, NOW)
 
 
 def test_a_book_without_utc_or_with_other_columns_is_refused() -> None:
     surface = book({20: 0.6})
-    with pytest.raises(BadInput, match="expiry_utc"):
+    with pytest.raises(ValueError, match="expiry_utc"):
         smiles(surface.assign(expiry_utc=surface["expiry_utc"].dt.tz_localize(None)), NOW)
-    with pytest.raises(BadInput, match="as_of"):
+    with pytest.raises(ValueError, match="as_of"):
         smiles(surface, NOW.replace(tzinfo=None))
-    with pytest.raises(BadInput, match="columns"):
+    with pytest.raises(ValueError, match="columns"):
         smiles(surface.drop(columns="forward"), NOW)
 
 
