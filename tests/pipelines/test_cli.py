@@ -29,7 +29,9 @@ from resources.documents import Document, load_document, sha256_hex
 from resources.store.local import LocalStore
 from tests.desk_parts import Parts, contract, exchange_info, file_name, market_of, signal_csv
 
-COMMANDS = ["up", "demo", "tick", "drop", "flow", "status", "verify", "replay", "export"]
+COMMANDS = [
+    "up", "demo", "tick", "drop", "flow", "status", "verify", "replay", "export", "decide", "train", "walk-forward",
+]  # fmt: skip
 LONG_SHORT = {"BTC_USDT": ("600000", 1), "ETH_USDT": ("-400000", -1)}
 GOOD = signal_csv(LONG_SHORT)
 BAD = GOOD.replace(b"600000", b"lots").replace(b"-400000,-1", b"-400000,short")
