@@ -291,11 +291,10 @@ class PositionExit:
         sum_{m<=n} r_m - (risk_aversion/2) sum_{m<n} e^{2 h_m} - funding n - exit_cost e^{h_n} / e^{mean}:
 
     marked return less a charge for the variance carried, the funding paid a day (negative: received) and the cost of
-    leaving, which widens with volatility. The charge is that of a position of the whole capital: one of a share w of
-    it would be charged w times as much of its notional, so a smaller one is left sooner than it needs to be. A position
-    that has lost ``hard_stop`` of its notional at entry at the end of a day is closed at that price, and nothing moves
-    it any more. The form of the payoff is our own heuristic; the recursions are the usual discrete stochastic
-    volatility.
+    leaving, which widens with volatility. A position of a share w of the capital carries, per unit of its notional, w
+    times the risk aversion of the whole capital; which w is charged is the caller's choice. A position that has lost
+    ``hard_stop`` of its notional at entry at the end of a day is closed at that price, and nothing moves it any more.
+    The form of the payoff is our own heuristic; the recursions are the usual discrete stochastic volatility.
 
     The paths trained on begin from the stationary law of h and f, so that one rule serves any position of the day.
     Features: day/dates, marked return and forecast in units of e^{mean}, and the volatility ratio as h - mean. What
