@@ -46,6 +46,11 @@ def step_key(source: str, symbol: str, day: date, step: str) -> str:
     return f"{decisions_prefix(source, symbol)}{day}/{step}.json"
 
 
+def configuration_key(source: str, symbol: str, fingerprint: str) -> str:
+    """The configuration that bears this fingerprint, as whoever decided under it had it."""
+    return f"{root(source, symbol)}configurations/{fingerprint}.json"
+
+
 def decisions_prefix(source: str, symbol: str) -> str:
     return f"{root(source, symbol)}decisions/"
 

@@ -16,6 +16,7 @@ import pandas as pd
 from assets.research import archive, decision
 from assets.research.archive import written_once
 from assets.research.bad_input import BadInput
+from assets.research.configuration import ResearchConfiguration
 from assets.research.data import contracts
 from assets.research.decision import (
     MEMORY_DAYS,
@@ -75,8 +76,12 @@ def run_step(research: Research, symbol: str, day: date, step: str) -> Document:
     found = archive.find_document(research.store, key)
     if found is not None:
         return found
-    if step != STEPS[0] and configuration_of(research, symbol, day) != research.configuration.fingerprint:
-        raise BadInput("begun under another configuration, to be finished under it", column="day", at=midnight(day))
+    if step == STEPS[0]:
+        configuration = research.configuration
+        key_of_it = archive.configuration_key(research.source, symbol, configuration.fingerprint)
+        written_once(research.store, key_of_it, archive.dump_value(configuration))
+    else:
+        research = as_begun(research, symbol, day)
     result, inputs = BUILDERS[step](research, symbol, day)
     document = {
         "step": step,
@@ -94,6 +99,20 @@ def configuration_of(research: Research, symbol: str, day: date) -> str:
     """The fingerprint of the configuration that the decision of ``day`` was begun under. Raises NotFound."""
     fingerprint: str = _stored(research, symbol, day, STEPS[0])[0]["configuration"]
     return fingerprint
+
+
+def as_begun(research: Research, symbol: str, day: date) -> Research:
+    """``research`` under the configuration that the decision of ``day`` was begun under, so that a day is finished and
+    replayed as it was meant, whatever has been chosen since. Raises NotFound where the day was not begun, BadInput
+    where this version no longer makes that configuration."""
+    fingerprint = configuration_of(research, symbol, day)
+    if fingerprint == research.configuration.fingerprint:
+        return research
+    stored = archive.read_document(research.store, archive.configuration_key(research.source, symbol, fingerprint))
+    configuration = archive.load_value(ResearchConfiguration, stored)
+    if configuration.fingerprint != fingerprint:
+        raise BadInput(f"decided under {fingerprint}, which this version does not make", column="day", at=midnight(day))
+    return replace(research, configuration=configuration)
 
 
 def _data_pull(research: Research, symbol: str, day: date) -> tuple[Document, Document]:

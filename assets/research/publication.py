@@ -9,7 +9,7 @@ from assets.research.decision import (
     SizingStep,
 )
 from assets.research.model_store import model_version, trained
-from assets.research.pipeline import Management, configuration_of, extraction_of, result_of, run_step, value_of
+from assets.research.pipeline import Management, as_begun, extraction_of, result_of, run_step, value_of
 from assets.research.research_desk import Research, midnight
 from assets.research.steps import STEPS
 from resources.documents import Document, to_iso
@@ -28,6 +28,7 @@ def decide_day(research: Research, symbol: str, day: date) -> dict[str, Document
 def publish(research: Research, symbol: str, day: date) -> Document:
     """What the screen shows of the decision of ``day``, written over the last; an older decision never replaces a
     newer one."""
+    research = as_begun(research, symbol, day)
     _, manifest = trained(research, symbol, day)
     document = {
         "symbol": symbol,
@@ -35,7 +36,7 @@ def publish(research: Research, symbol: str, day: date) -> Document:
         "source": research.source,
         "published_utc": to_iso(research.clock.now()),
         "next_run_utc": to_iso(midnight(day + timedelta(days=1))),
-        "configuration": configuration_of(research, symbol, day),
+        "configuration": research.configuration.fingerprint,
         "model_version": model_version(manifest),
         "steps": {step: result_of(research, symbol, day, step)[0] for step in STEPS},
         "training": manifest["direction_report"],

@@ -11,7 +11,7 @@ from assets.research.decision import (
     BiasStep,
     GateStep,
 )
-from assets.research.pipeline import BUILDERS, Management, extraction_of, result_of, value_of
+from assets.research.pipeline import BUILDERS, Management, as_begun, extraction_of, result_of, value_of
 from assets.research.research_desk import Research
 from assets.research.sources import load_tables
 from assets.research.steps import STEPS
@@ -33,6 +33,7 @@ class Replayed:
 def replay(research: Research, symbol: str, day: date) -> list[Replayed]:
     """Every stored step of the decision of ``day`` again, each from the stored results before it and the stored tables
     and models. Raises NotFound where there is no such decision and TamperedObject where a table or model changed."""
+    research = as_begun(research, symbol, day)
     replayed = []
     for step in STEPS:
         stored = archive.read_document(research.store, archive.step_key(research.source, symbol, day, step))
@@ -73,6 +74,7 @@ def leaked_features(research: Research, symbol: str, day: date) -> list[str]:
 
 def bound_violations(research: Research, symbol: str, day: date) -> list[str]:
     """Which bounds the decision of ``day`` breaks: none."""
+    research = as_begun(research, symbol, day)
     gate, _ = value_of(research, symbol, day, "regime_gate", GateStep)
     bias, _ = value_of(research, symbol, day, "bias_computation", BiasStep)
     extraction, _ = extraction_of(research, symbol, day)

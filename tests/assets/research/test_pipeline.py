@@ -291,6 +291,27 @@ def test_a_manifest_that_changed_after_the_decision_is_tampering(decided):
         replay(research_on(LAST, decided), SYMBOL, LAST)
 
 
+def test_a_decision_is_finished_and_replayed_under_the_configuration_it_was_begun_under(decided):
+    chosen_since = replace(research_on(LAST, decided), configuration=replace(TINY, exposure_cap=0.001))
+    assert all(not each.differences for each in replay(chosen_since, SYMBOL, LAST))
+    before = decided.contents()
+    decided.delete(archive.step_key("SIMULATED", SYMBOL, LAST, "position_management"))
+    decided.delete(archive.step_key("SIMULATED", SYMBOL, LAST, "weekly_calibration"))
+    decide_day(chosen_since, SYMBOL, LAST)
+    published = archive.latest_key("SIMULATED", SYMBOL)
+    assert {key: data for key, data in decided.contents().items() if key != published} == {
+        key: data for key, data in before.items() if key != published
+    }
+    assert archive.read_document(decided, published)["configuration"] == TINY.fingerprint
+
+
+def test_a_configuration_that_changed_in_the_store_is_refused(decided):
+    key = archive.configuration_key("SIMULATED", SYMBOL, TINY.fingerprint)
+    decided.write(key, dump_document(archive.read_document(decided, key) | {"seed": 8}))
+    with pytest.raises(BadInput, match="does not make"):
+        replay(replace(research_on(LAST, decided), configuration=replace(TINY, seed=9)), SYMBOL, LAST)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_a_flipped_byte_of_the_exit_rule_is_found(decided, share):
     key = rule_key(decided, LAST)
