@@ -36,6 +36,20 @@ class Settings(BaseSettings):
         "in_process", description="What runs the steps of a fold's own run; celery: workers on any machine"
     )
     celery_broker: str = Field("", repr=False, description="redis:// or rediss:// address of the workers' queue")
+    feed: str = Field(
+        "simulated", description="Venues of the paper trader: simulated, recorded:<folder>, live:<venues>"
+    )
+    arbitrage_capital: Decimal = Field(
+        Decimal(20_000), gt=0, description="Starting capital of the paper trader (brief 3)"
+    )
+    arbitrage_fill_threshold: Decimal = Field(
+        Decimal("0.20"), gt=0, le=1, description="Share of the resting depth that must trade before a limit order fills"
+    )
+    metrics_seconds: int = Field(10, ge=1, le=60, description="Seconds between metric ticks of the paper trader")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Loopback port of the Prometheus endpoint; 0: none")
+    redis_url: str = Field(
+        "", validation_alias="REDIS_URL", repr=False, description="redis:// or rediss:// address of the live streams"
+    )
     test_data: Path = Field(Path("../shared/data"), description="Recorded market data for tests and benchmarks")
 
     initial_capital: Decimal = Field(Decimal(1_000_000), gt=0, description="C0, the capital at inception (brief 0)")
@@ -86,6 +100,21 @@ class Settings(BaseSettings):
         if value in ("", "simulated", "binance") or (value.startswith("recorded:") and len(value) > len("recorded:")):
             return value
         raise ValueError(f"{value!r} is none of simulated, recorded:<folder>, binance")
+
+    @field_validator("feed")
+    @classmethod
+    def _known_feed(cls, value: str) -> str:
+        kind, _, rest = value.partition(":")
+        if value == "simulated" or (kind in ("recorded", "live") and rest):
+            return value
+        raise ValueError(f"{value!r} is none of simulated, recorded:<folder>, live:<venue>,<venue>")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, value: str) -> str:
+        if not value or value.startswith(("redis://", "rediss://")):
+            return value
+        raise ValueError("REDIS_URL must begin with redis:// or rediss:// (its value is not shown)")
 
     @field_validator("research_symbols", mode="before")
     @classmethod
