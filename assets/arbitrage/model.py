@@ -106,10 +106,10 @@ class QueuePosition:
 class SimulatedOrder:
     """One order and what became of it.
 
-    ``price`` is the limit, or for a market order the best opposite price when it was sent; ``fill_price`` the average of
-    the fills so far (exact notional / size is ``filled_notional / filled_size``). ``slippage_bps`` is what was applied to
-    a market fill, ``walked_bps`` what walking the displayed book would have cost (None where no book was shown),
-    ``traded_excess`` the volume traded beyond the fill threshold (trading.md 3.5) and None for a market order.
+    ``price`` is the limit, or for a market order the best opposite price when it was sent; ``fill_price`` the average
+    of the fills so far (exact notional / size is ``filled_notional / filled_size``). ``slippage_bps`` is what was
+    applied to a market fill, ``walked_bps`` what walking the displayed book would have cost (None where no book was
+    shown), ``traded_excess`` the volume traded beyond the fill threshold (trading.md 3.5) and None for a market order.
     ``reason`` says why it was cancelled or refused ("" when it was not).
     """
 
@@ -143,8 +143,8 @@ class SimulatedOrder:
 class LegOutEvent:
     """One leg filled and the other did not in time. Logged before the hedge is sent.
 
-    ``phase`` is entry or exit; ``hedge_price`` None until the hedge is executed; ``cost`` >= 0 is the loss attributed to
-    it, contained once in the trade's ``actual_profit_usd``.
+    ``phase`` is entry or exit; ``hedge_price`` None until the hedge is executed; ``cost`` >= 0 is the loss attributed
+    to it, contained once in the trade's ``actual_profit_usd``.
     """
 
     phase: Purpose
@@ -162,12 +162,11 @@ class PaperTrade:
     """A dual-leg trade from its first order to its last fill.
 
     ``position_size_usd`` is the notional per leg and the capital reserved (trading.md 3.5). ``projected_profit_usd`` is
-    net of four fees, of crossing both books on the way out and with the next funding settlement.
-    ``actual_profit_usd`` = gross price P&L - all fees + funding, what a leg-out cost included once;
-    ``gross_profit_usd`` = ``actual_profit_usd`` + ``leg_out_cost_usd`` (both None until closed).
-    ``entry_unrealized_usd`` is what closing at the instant of entry would have yielded (its known cost, <= 0 as a rule):
-    the loss limit measures from there. ``orders`` holds every order of the trade by id; ``long_order`` and
-    ``short_order`` are the two entry orders.
+    net of four fees, of crossing both books on the way out and with the next funding settlement. ``actual_profit_usd``
+    = gross price P&L - all fees + funding, what a leg-out cost included once; ``gross_profit_usd`` =
+    ``actual_profit_usd`` + ``leg_out_cost_usd`` (both None until closed). ``entry_unrealized_usd`` is what closing at
+    the instant of entry would have yielded (its known cost, <= 0 as a rule): the loss limit measures from there.
+    ``orders`` holds every order of the trade by id; ``long_order`` and ``short_order`` are the two entry orders.
     """
 
     id: str
@@ -206,8 +205,8 @@ class PaperTrade:
 class PortfolioState:
     """The pool of capital. Identity: available + total open = starting + net flows + realised (capital conservation).
 
-    ``realised`` contains fees and funding as they are posted and price P&L as legs close, those of open trades included;
-    ``cumulative_pnl`` is the sum of ``actual_profit_usd`` of the closed ones.
+    ``realised`` contains fees and funding as they are posted and price P&L as legs close, those of open trades
+    included; ``cumulative_pnl`` is the sum of ``actual_profit_usd`` of the closed ones.
     """
 
     starting_capital: Decimal

@@ -99,8 +99,8 @@ class CapitalPoint:
 class TraderView:
     """As of ``as_of_ns`` of the engine's clock, after event ``seq`` of the session of ``day``.
 
-    ``exits`` and ``removed`` hold the newest first, as many as ``build_view`` was asked for; ``counts`` are rejected feed
-    events by reason. ``venues`` gives each venue the time of its newest event.
+    ``exits`` and ``removed`` hold the newest first, as many as ``build_view`` was asked for; ``counts`` are rejected
+    feed events by reason. ``venues`` gives each venue the time of its newest event.
     """
 
     source: str

@@ -1,11 +1,11 @@
 """Where the paper trader's market data comes from: quotes, depth, trades and funding of several venues on one clock.
 
-``simulated`` (labelled on every screen), ``recorded:<folder>`` or ``live:<venue>,<venue>``. All of them hand over the same
-events in time order, so that a replay and a live session run the same code. A feed hands over what it has: it never
-fills a hole, and never gives one venue's numbers for another's.
+``simulated`` (labelled on every screen), ``recorded:<folder>`` or ``live:<venue>,<venue>``. All of them hand over the
+same events in time order, so that a replay and a live session run the same code. A feed hands over what it has: it
+never fills a hole, and never gives one venue's numbers for another's.
 
-Prices and sizes are exact integers in units of 1e-10 (``UNITS`` of them make one): as fast as floats in Python, and every
-exchange's grid lies on them. Sizes are in units of the base asset, after contract size and multiplier.
+Prices and sizes are exact integers in units of 1e-10 (``UNITS`` of them make one): as fast as floats in Python, and
+every exchange's grid lies on them. Sizes are in units of the base asset, after contract size and multiplier.
 """
 
 from collections.abc import Iterator
@@ -48,12 +48,12 @@ def from_units(units: int) -> Decimal:
 class Listing:
     """One instrument of one venue.
 
-    ``asset`` is the canonical base asset (XBT is BTC, 1000PEPE is PEPE): listings of one asset can be traded against each
-    other. Events of a venue that quotes a multiple (1000PEPE) or contracts have been converted to single base units
-    before they are handed over; ``tick``, ``step`` and ``min_size`` are in those units too. ``min_notional`` in quote
-    currency. Fees are fractions of notional. ``settles_inverse`` marks contracts settled in the base asset, which a
-    linear hedge cannot use. ``can_short`` is False on spot. ``latency_ns`` is from sending an order or a cancellation to
-    its acceptance. ``facts`` says where the filters and fees come from.
+    ``asset`` is the canonical base asset (XBT is BTC, 1000PEPE is PEPE): listings of one asset can be traded against
+    each other. Events of a venue that quotes a multiple (1000PEPE) or contracts have been converted to single base
+    units before they are handed over; ``tick``, ``step`` and ``min_size`` are in those units too. ``min_notional`` in
+    quote currency. Fees are fractions of notional. ``settles_inverse`` marks contracts settled in the base asset, which
+    a linear hedge cannot use. ``can_short`` is False on spot. ``latency_ns`` is from sending an order or a cancellation
+    to its acceptance. ``facts`` says where the filters and fees come from.
     """
 
     venue: str
