@@ -155,7 +155,10 @@ class OrderCancelled:
 
 @dataclass(frozen=True, slots=True)
 class LegOut:
-    """One leg is filled and the other is not in time; logged before the hedge is sent, once in each phase."""
+    """One leg is filled and the other is not in time; logged before the hedge is sent, once in each phase.
+
+    ``naked_quantity`` > 0 is by how much the legs differ at this moment.
+    """
 
     seq: int
     time_ns: int
@@ -217,7 +220,11 @@ class TradeExiting:
 
 @dataclass(frozen=True, slots=True)
 class FundingPaid:
-    """A settlement on one leg; ``amount`` is received when positive, 8 decimals."""
+    """A settlement on one leg; ``amount`` is received when positive, 8 decimals.
+
+    ``quantity`` > 0 is what the leg held strictly before ``time_ns``; the amount is posted(-quantity * mark * rate) on
+    a long leg and posted(quantity * mark * rate) on a short one.
+    """
 
     seq: int
     time_ns: int

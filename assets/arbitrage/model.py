@@ -205,8 +205,11 @@ class PaperTrade:
 class PortfolioState:
     """The pool of capital. Identity: available + total open = starting + net flows + realised (capital conservation).
 
-    ``realised`` contains fees and funding as they are posted and price P&L as legs close, those of open trades
-    included; ``cumulative_pnl`` is the sum of ``actual_profit_usd`` of the closed ones.
+    ``realised`` contains fees and funding as they are posted and the price P&L of a leg when its quantity returns to
+    zero, those of open trades included; ``cumulative_pnl`` is the sum of ``actual_profit_usd`` of the closed ones.
+    ``active_trades`` are all that are not closed, pending ones too: each has its size reserved. Counts and sums go on
+    over the days while ``closed_trades`` holds those of this session. ``leg_out_count`` counts when a leg-out is
+    logged, ``leg_out_total_loss`` when its trade closes, so that cumulative P&L = sum of gross - leg-out loss always.
     """
 
     starting_capital: Decimal
@@ -222,13 +225,15 @@ class PortfolioState:
     leg_out_count: int
     leg_out_total_loss: Decimal
     halted: str  # why no more trades are entered, "" while they are
+    break_even_count: int  # win + loss + break-even = closed
+    first_trade_at: int | None  # the first fill ever, where the annual rate begins
 
 
 @dataclass(frozen=True, slots=True)
 class PortfolioMetrics:
     """What is shown of the portfolio; undefined ratios are None (trading.md 3.5 says when)."""
 
-    total_trades: int
+    total_trades: int  # closed ones, the denominator of the win rate
     win_rate: Decimal | None  # wins / closed; break-even counts below the line only
     cumulative_pnl: Decimal
     pnl_percentage: Decimal  # cumulative_pnl / starting_capital, a fraction
