@@ -1,0 +1,95 @@
+"""How much to trade: the brief's formula with its edge cases corrected (trading.md 3.5), on the grid of both venues.
+
+The size is the notional of each leg and the amount of capital reserved: twice the margin a venue without netting asks.
+The base quantity is the same on both legs, because only equal quantities hedge each other.
+"""
+
+import math
+from collections.abc import Iterable
+from decimal import ROUND_DOWN, Context, Decimal
+from typing import NamedTuple
+
+from assets.accounting.precision import EXACT, POSTED, ZERO
+from assets.arbitrage.rules import Rules
+from resources.feed import UNITS, to_units
+
+# Sizes are cut off at 8 decimals, never rounded up: a size may not exceed what it is a share of.
+_CUTTING = Context(prec=60, rounding=ROUND_DOWN)
+
+
+class Sized(NamedTuple):
+    """``size`` in quote currency, or the reason why there is none: exactly one of them is set."""
+
+    size: Decimal
+    refusal: str
+
+
+class Quantity(NamedTuple):
+    """``quantity`` in integer units of the base asset for each leg, or the reason why it is 0; ``size`` is reserved."""
+
+    quantity: int
+    size: Decimal
+    refusal: str
+
+
+def calculate_position_size(
+    spread_bps: Decimal, available_capital: Decimal, fees_bps: Decimal, funding_cost_bps: Decimal, rules: Rules
+) -> Sized:
+    """``(spread - fees - funding) / spread * available``, at most a share of what is available, at least the minimum.
+
+    Refusals: ``no_edge`` (costs eat the spread; the brief's formula would trade), ``below_minimum`` (the share is
+    less than the minimum and the policy is ``reject``), ``insufficient_capital`` (less is available than the size).
+    While 100 <= available < 200 the minimum wins over the share unless the policy is ``reject``.
+    """
+    net = EXACT.subtract(EXACT.subtract(spread_bps, fees_bps), funding_cost_bps)
+    if spread_bps <= 0 or net <= 0:
+        return Sized(ZERO, "no_edge")
+    if available_capital <= 0:
+        return Sized(ZERO, "insufficient_capital")
+    base = _CUTTING.divide(EXACT.multiply(net, available_capital), spread_bps)
+    capped = min(base, EXACT.multiply(available_capital, rules.max_capital_share))
+    if capped < rules.min_trade_usd and rules.min_size_policy == "reject":
+        return Sized(ZERO, "below_minimum")
+    size = max(capped, rules.min_trade_usd)
+    if size > available_capital:
+        return Sized(ZERO, "insufficient_capital")
+    return Sized(_CUTTING.quantize(size, POSTED), "")
+
+
+def common_grid(steps: Iterable[Decimal]) -> int:
+    """The smallest quantity, in integer units, that is a whole number of every step. Raises ValueError for a step that
+    is not positive or finer than 1e-10."""
+    grid = 1
+    for step in steps:
+        units = to_units(step)
+        if units <= 0:
+            raise ValueError(f"a step of {step} is no grid")
+        grid = math.lcm(grid, units)
+    return grid
+
+
+def floor_to(quantity: int, grid: int) -> int:
+    """The largest multiple of ``grid`` that does not exceed ``quantity`` (both in integer units, not negative)."""
+    return quantity - quantity % grid
+
+
+def quantity_for(size: Decimal, price: int, grid: int, displayed: int, rules: Rules) -> Quantity:
+    """The quantity of each leg for a notional of ``size`` at ``price``, the higher of the two (integer units).
+
+    Never more than ``displayed``, the smallest of the best sizes on the four sides the trade and its unwinding take:
+    what the books do not show cannot be hedged within the time allowed. Refusals: ``insufficient_depth`` (the books
+    show less than the smallest trade), ``below_minimum`` (not one step of the common grid).
+    """
+    if price <= 0:
+        raise ValueError(f"no quantity at a price of {price}")
+    quantity = int(_CUTTING.multiply(size, Decimal(UNITS * UNITS))) // price
+    if quantity > displayed:
+        quantity = displayed
+        shown = Decimal(displayed * price).scaleb(-20, context=EXACT)
+        size = _CUTTING.quantize(shown, POSTED)
+        if size < rules.min_trade_usd:
+            return Quantity(0, ZERO, "insufficient_depth")
+    quantity = floor_to(quantity, grid)
+    if quantity <= 0:
+        return Quantity(0, ZERO, "below_minimum")
+    return Quantity(quantity, size, "")
