@@ -11,9 +11,11 @@ every exchange's grid lies on them. Sizes are in units of the base asset, after 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from resources.market import MarketError
+from resources.settings import Settings
 
 # Integer units in one quote-currency unit (prices) and in one base-asset unit (sizes).
 UNITS = 10**10
@@ -22,6 +24,8 @@ _DIGITS = 10
 NANOSECONDS = 10**9  # in one second
 
 Source = Literal["SIMULATED", "RECORDED", "LIVE"]
+
+_SOURCES: dict[str, Source] = {"simulated": "SIMULATED", "recorded": "RECORDED", "live": "LIVE"}
 
 
 class FeedError(MarketError):
@@ -157,3 +161,25 @@ class Feed(Protocol):
         """Events with ``start_ns`` <= time < ``end_ns``; a live feed waits for them and gives only what comes from now
         on. Raises FeedError when the feed cannot be read."""
         ...
+
+
+def source_of(settings: Settings) -> Source:
+    """The source of ``open_feed`` by name, without opening anything."""
+    return _SOURCES[settings.feed.partition(":")[0]]
+
+
+def open_feed(settings: Settings) -> Feed:
+    """The feed ``settings.feed`` names. Raises FeedError when it cannot be opened, saying what to set or install."""
+    # Imported here so that a process pays for its own source only.
+    kind, _, rest = settings.feed.partition(":")
+    if kind == "simulated":
+        from resources.feed.simulated import SimulatedFeed
+
+        return SimulatedFeed(settings.seed)
+    if kind == "recorded":
+        from resources.feed.recorded import RecordedFeed
+
+        return RecordedFeed(Path(rest))
+    from resources.feed.live import LiveFeed
+
+    return LiveFeed(tuple(name.strip() for name in rest.split(",")))
