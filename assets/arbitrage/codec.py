@@ -16,7 +16,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from assets.arbitrage import events
 from assets.arbitrage.events import Event
 from assets.arbitrage.model import PaperTrade
+from assets.arbitrage.rules import Rules
 from resources.documents import Document, dump_document
+from resources.feed import Listing
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ def from_document(document: Mapping[str, Any]) -> Event:
     return event
 
 
-def event_line(event: Event) -> bytes:
+def to_line(event: Event) -> bytes:
     """The event as a line of the log: canonical JSON and a newline, the same event always the same bytes."""
     return dump_document(to_document(event))
 
@@ -86,6 +88,16 @@ def value_from_document(value_type: type[T], document: Mapping[str, Any]) -> T:
     if isinstance(value, PaperTrade):
         _check_orders(value)
     return value
+
+
+def rules_from_document(document: Mapping[str, Any]) -> Rules:
+    """The rules that ``value_to_document`` wrote. Raises ValueError naming the field."""
+    return value_from_document(Rules, document)
+
+
+def listing_from_document(document: Mapping[str, Any]) -> Listing:
+    """The listing that ``value_to_document`` wrote. Raises ValueError naming the field."""
+    return value_from_document(Listing, document)
 
 
 def _check_orders(trade: PaperTrade) -> None:
@@ -194,19 +206,25 @@ def _or_none(inner: _Reader) -> _Reader:
 
 
 def _tuple_codec(arguments: tuple[Any, ...]) -> tuple[_Writer, _Reader]:
-    """A JSON list: of any length (``tuple[X, ...]``) or of a fixed one, all of one type."""
-    write, read = _codec(arguments[0])
-    length = None if arguments[-1] is Ellipsis else len(arguments)
-
-    def checked(value: Any, kind: type) -> Any:
-        if type(value) is not kind or (length is not None and len(value) != length):
-            raise _mismatch("a list" if length is None else f"a list of {length}", value)
-        return value
-
+    """A JSON list: of any length (``tuple[X, ...]``), or of a fixed one with a type for each place."""
+    if arguments[-1] is Ellipsis:
+        write, read = _codec(arguments[0])
+        return (
+            lambda value: [write(item) for item in _sequence(value, tuple)],
+            lambda value: tuple(read(item) for item in _sequence(value, list)),
+        )
+    codecs = [_codec(argument) for argument in arguments]
+    length = len(codecs)
     return (
-        lambda value: [write(item) for item in checked(value, tuple)],
-        lambda value: tuple(read(item) for item in checked(value, list)),
+        lambda value: [w(item) for (w, _), item in zip(codecs, _sequence(value, tuple, length), strict=True)],
+        lambda value: tuple(r(item) for (_, r), item in zip(codecs, _sequence(value, list, length), strict=True)),
     )
+
+
+def _sequence(value: Any, kind: type[list[Any]] | type[tuple[Any, ...]], length: int | None = None) -> Any:
+    if not isinstance(value, kind) or (length is not None and len(value) != length):
+        raise _mismatch("a list" if length is None else f"a list of {length}", value)
+    return value
 
 
 def _mapping(inner: _Reader) -> _Reader:

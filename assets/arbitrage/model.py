@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from assets.accounting.precision import EXACT
+
 
 class OrderSide(StrEnum):
     """Long buys, Short sells; an order that closes a long leg is Short."""
@@ -96,9 +98,8 @@ class QueuePosition:
     def should_fill(self) -> bool:
         """cumulative >= depth * threshold, and at least something traded (trading.md 3.5: a depth of zero alone would
         fill every order)."""
-        return (
-            self.cumulative_volume_at_price > 0
-            and self.cumulative_volume_at_price >= self.resting_depth_at_entry * self.fill_threshold_pct
+        return self.cumulative_volume_at_price > 0 and self.cumulative_volume_at_price >= EXACT.multiply(
+            self.resting_depth_at_entry, self.fill_threshold_pct
         )
 
 
