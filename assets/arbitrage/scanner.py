@@ -255,6 +255,15 @@ class Scanner:
         paid, received = self._rate(long, now_ns), self._rate(short, now_ns)
         return None if paid is None or received is None else received - paid
 
+    def quote(self, listing: int, now_ns: int) -> Quote | None:
+        """The listing's newest quote, None when there is none, it was refused or lost, or is stale."""
+        quote = self._quotes[listing]
+        return None if quote is None or quote.time_ns < now_ns - self._stale_ns else quote
+
+    @property
+    def listings(self) -> tuple[Listing, ...]:
+        return self._listings
+
     def newest_ns(self, listing: int) -> int | None:
         """The time of the newest event of a listing, None before the first."""
         newest = max(self._newest[listing], self._times[listing])
