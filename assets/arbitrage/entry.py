@@ -60,10 +60,8 @@ def harder_leg(long: LegQueue, short: LegQueue, threshold: Decimal, ranking: Seq
     times = {Leg.LONG: seconds_to_fill(long, threshold), Leg.SHORT: seconds_to_fill(short, threshold)}
     of_long, of_short = times[Leg.LONG], times[Leg.SHORT]
     if of_long != of_short:
-        if of_long is None or (of_short is not None and of_long > of_short):
-            leg = Leg.LONG
-        else:
-            leg = Leg.SHORT
+        longer_on_long = of_long is None or (of_short is not None and of_long > of_short)
+        leg = Leg.LONG if longer_on_long else Leg.SHORT
         return Harder(leg, f"fills in {_shown(times[leg])}, the other leg in {_shown(times[leg.other])}", times[leg])
     both = f"both legs fill in {_shown(of_long)}"
     long_depth, short_depth = long.depth or 0, short.depth or 0

@@ -206,7 +206,7 @@ class TradeOpened:
 
 @dataclass(frozen=True, slots=True)
 class TradeExiting:
-    """An exit condition holds: ``reason`` acts, ``conditions`` are all that hold."""
+    """An exit condition holds: ``reason`` acts, ``conditions`` are all that hold. ``funding_delta`` None: unknown."""
 
     seq: int
     time_ns: int
@@ -215,7 +215,7 @@ class TradeExiting:
     conditions: tuple[str, ...]
     unrealized_pnl: Decimal
     spread_bps: Decimal
-    funding_delta: Decimal
+    funding_delta: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

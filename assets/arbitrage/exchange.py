@@ -87,11 +87,12 @@ def _grid(listing: Listing) -> _Grid:
     return _Grid(tick, step, to_units(listing.min_size), Fraction(listing.min_notional) * UNITS * UNITS)
 
 
-def check_order(listing: Listing, size: int, price: int, market: bool = False) -> str:
+def check_order(listing: Listing, size: int, price: int, market: bool = False, reduce_only: bool = False) -> str:
     """Why the venue would not take an order of ``size`` at ``price`` (units), or "".
 
-    ``price`` is the limit, or with ``market`` the best opposite price, which need not lie on the tick grid. Raises
-    ValueError where the listing's own filters are impossible.
+    ``price`` is the limit, or with ``market`` the best opposite price, which need not lie on the tick grid.
+    ``reduce_only`` orders close what is held and are exempt from the smallest size and notional. Raises ValueError
+    where the listing's own filters are impossible.
     """
     grid = _grid(listing)
     if size <= 0:
@@ -102,6 +103,8 @@ def check_order(listing: Listing, size: int, price: int, market: bool = False) -
         return "size_off_step"
     if not market and price % grid.tick:
         return "price_off_tick"
+    if reduce_only:
+        return ""
     if size < grid.min_size:
         return "below_min_size"
     if size * price < grid.min_notional:
@@ -112,14 +115,17 @@ def check_order(listing: Listing, size: int, price: int, market: bool = False) -
 class _Order:
     """One of our orders from sending to its end."""
 
-    __slots__ = ("limit", "market", "order_id", "queue", "remaining", "side")
+    __slots__ = ("limit", "market", "order_id", "queue", "reduce_only", "remaining", "side")
 
-    def __init__(self, order_id: str, market: "_Market", side: OrderSide, size: int, limit: int | None) -> None:
+    def __init__(
+        self, order_id: str, market: "_Market", side: OrderSide, size: int, limit: int | None, reduce_only: bool
+    ) -> None:
         self.order_id = order_id
         self.market = market
         self.side = side
         self.remaining = size
         self.limit = limit
+        self.reduce_only = reduce_only
         self.queue: Queue | None = None  # while it rests
 
 
@@ -283,17 +289,37 @@ class Exchange:
         total = sum(trade.size for trade in trades if trade.price == price and trade.time_ns > since_ns)
         return Fraction(total, _RATE_SECONDS)
 
+    def depth(self, listing: int, side: OrderSide, now_ns: int) -> int:
+        """What a market order of ``side`` would be priced against: all that is displayed on the side it takes, less
+        what our orders took of it; 0 where the listing is not usable."""
+        market = self._markets[listing]
+        top = market.top()
+        if top is None or market.why_unusable(now_ns, self._stale_ns):
+            return 0
+        levels = market.levels(top, side is OrderSide.LONG, now_ns, self._stale_ns)
+        return sum(shown for _, shown in levels)
+
     # Our orders
 
-    def send(self, order_id: str, listing: int, side: OrderSide, size: int, limit: int | None, now_ns: int) -> None:
+    def send(
+        self,
+        order_id: str,
+        listing: int,
+        side: OrderSide,
+        size: int,
+        limit: int | None,
+        now_ns: int,
+        reduce_only: bool = False,
+    ) -> None:
         """Send an order; it reaches the venue after the listing's latency. ``limit`` None is a market order.
 
-        Raises ValueError when an order of that id is under way or rests.
+        ``reduce_only``: it closes what is held, which no venue's smallest size or notional forbids; the grids still
+        hold. Raises ValueError when an order of that id is under way or rests.
         """
         if order_id in self._orders:
             raise ValueError(f"order {order_id} exists already")
         market = self._markets[listing]
-        order = _Order(order_id, market, side, size, limit)
+        order = _Order(order_id, market, side, size, limit, reduce_only)
         self._orders[order_id] = order
         self._timers.at(now_ns + market.listing.latency_ns, Rank.ARRIVAL, lambda time_ns: self._arrive(order, time_ns))
 
@@ -335,7 +361,8 @@ class Exchange:
             return
         opposite = top.ask if buying else top.bid
         price = opposite if order.limit is None else order.limit
-        if reason := check_order(market.listing, order.remaining, price, market=order.limit is None):
+        reason = check_order(market.listing, order.remaining, price, order.limit is None, order.reduce_only)
+        if reason:
             self._refuse(order, now_ns, reason)
         elif order.limit is None:
             self._execute(order, top, now_ns)
