@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from assets.accounting.precision import ZERO, posted, quotient
+from assets.accounting.precision import ZERO
 from assets.arbitrage.confidence import BPS, Parts, confidence, confidence_parts
 from assets.arbitrage.rules import Rules
 from resources.feed import UNITS, FeedEvent, FundingQuote, Interrupted, Listing, Quote
@@ -91,6 +91,7 @@ class _Pair:
         "cost_denominator",
         "cost_numerator",
         "fees",
+        "fees_bps",
         "funding_delta",
         "known_until",
         "long",
@@ -104,6 +105,7 @@ class _Pair:
         self.long = long
         self.short = short
         self.fees = 2 * (bought.taker_fee + sold.taker_fee)
+        self.fees_bps = self.fees * BPS
         self.blocked = ""
         if bought.quote != sold.quote:
             self.blocked = "quote_differs"
@@ -273,7 +275,13 @@ class Scanner:
         """Every pair with a positive spread between usable quotes, also below its costs; the best net first."""
         self.expire(now_ns)
         shown = [
-            self._opportunity(pair, pair.standing.since_ns if pair.standing else None, now_ns, *quotes)
+            self._shown(
+                pair,
+                None if pair.standing is None else pair.standing.since_ns,
+                now_ns,
+                *quotes,
+                self.funding_delta(pair.long, pair.short, now_ns),
+            )
             for pair in self._all_pairs
             if (quotes := self._usable(pair, now_ns)) and quotes[1].bid > quotes[0].ask
         ]
@@ -282,22 +290,7 @@ class Scanner:
     def removed(self, count: int = _REMEMBERED) -> tuple[Removed, ...]:
         """The opportunities that ended last, the newest first, at most ``count``."""
         newest = sorted(self._ended, key=lambda ended: -ended.removed_ns)[:count]
-        return tuple(
-            Removed(
-                self._computed(
-                    ended.pair,
-                    standing.since_ns,
-                    standing.seen_ns,
-                    standing.long_quote,
-                    standing.short_quote,
-                    standing.funding_delta,
-                ),
-                ended.removed_ns,
-                ended.reason,
-            )
-            for ended in newest
-            for standing in (ended.standing,)
-        )
+        return tuple(Removed(self._shown(each.pair, *each.standing), each.removed_ns, each.reason) for each in newest)
 
     def _evaluate(self, index: int, now_ns: int, reason: str) -> Sequence[Opportunity]:
         """Which of the listing's pairs stand now; one that does no more ended because of ``reason``."""
@@ -349,17 +342,12 @@ class Scanner:
         parts = confidence_parts(
             long_quote, short_quote, pair.funding_delta, now_ns, self._trade_notional, self._stale_ns
         )
-        if confidence(parts) < self._min_confidence:
+        score = confidence(parts)
+        if score < self._min_confidence:
             return None
-        return self._computed(pair, since_ns, now_ns, long_quote, short_quote, pair.funding_delta, parts)
+        return self._computed(pair, since_ns, long_quote, short_quote, pair.funding_delta, parts, score)
 
-    def _opportunity(
-        self, pair: _Pair, since_ns: int | None, now_ns: int, long_quote: Quote, short_quote: Quote
-    ) -> Opportunity:
-        delta = self.funding_delta(pair.long, pair.short, now_ns)
-        return self._computed(pair, since_ns, now_ns, long_quote, short_quote, delta)
-
-    def _computed(
+    def _shown(
         self,
         pair: _Pair,
         since_ns: int | None,
@@ -367,12 +355,21 @@ class Scanner:
         long_quote: Quote,
         short_quote: Quote,
         delta: Decimal | None,
-        parts: Parts | None = None,
     ) -> Opportunity:
-        if parts is None:
-            parts = confidence_parts(long_quote, short_quote, delta, now_ns, self._trade_notional, self._stale_ns)
-        score = confidence(parts)
-        fees = pair.fees * BPS
+        parts = confidence_parts(long_quote, short_quote, delta, now_ns, self._trade_notional, self._stale_ns)
+        return self._computed(pair, since_ns, long_quote, short_quote, delta, parts, confidence(parts))
+
+    def _computed(
+        self,
+        pair: _Pair,
+        since_ns: int | None,
+        long_quote: Quote,
+        short_quote: Quote,
+        delta: Decimal | None,
+        parts: Parts,
+        score: int,
+    ) -> Opportunity:
+        fees = pair.fees_bps
         cost = ZERO if delta is None or delta >= 0 else -delta * BPS
         spread = _bps(short_quote.bid - long_quote.ask, long_quote.ask)
         crossing = _bps(long_quote.ask - long_quote.bid + short_quote.ask - short_quote.bid, 2 * long_quote.ask)
@@ -438,7 +435,11 @@ class Scanner:
 
 
 def _bps(numerator: int, denominator: int) -> Decimal:
-    return posted(quotient(Decimal(numerator * BPS), Decimal(denominator)))
+    """A ratio in basis points, rounded half-even to 8 decimals; in integers, for this is done for each opportunity."""
+    value, rest = divmod(numerator * (BPS * 10**8), denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and value & 1):
+        value += 1
+    return Decimal(value).scaleb(-8)
 
 
 def _best_first(opportunity: Opportunity) -> tuple[Decimal, int, int]:
