@@ -9,7 +9,7 @@ Starting capital + flows + cumulative P&L of closed trades + unrealised P&L of o
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from itertools import islice
@@ -18,6 +18,7 @@ from typing import Any
 from assets.accounting.precision import EXACT, ZERO, posted, quotient
 from assets.arbitrage.codec import value_from_document, value_to_document
 from assets.arbitrage.events import Valued
+from assets.arbitrage.metrics import portfolio_metrics
 from assets.arbitrage.model import Leg, LegOutEvent, PaperTrade, PortfolioMetrics, TradeStatus
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.scanner import Opportunity, Removed, Scanner
@@ -119,6 +120,9 @@ class CapitalPoint:
 class TraderView:
     """As of ``as_of_ns`` of the engine's clock, after event ``seq`` of the session of ``day``.
 
+    ``unrealized_pnl`` is the sum of the active rows', None where one is unknown; the fees and funding in it are posted
+    already, so ``equity`` is not available + open + that, but starting capital + flows + cumulative P&L + that.
+
     ``exits`` and ``removed`` hold the newest first, as many as ``build_view`` was asked for; ``counts`` are rejected
     feed events by reason. ``venues`` gives each venue the time of its newest event.
     """
@@ -146,7 +150,6 @@ class TraderView:
 def build_view(
     portfolio: Portfolio,
     scanner: Scanner,
-    metrics: Callable[[Decimal | None], PortfolioMetrics],
     capital: Sequence[CapitalPoint],
     now_ns: int,
     *,
@@ -155,19 +158,20 @@ def build_view(
 ) -> TraderView:
     """The view of a portfolio and its scanner at ``now_ns`` of the engine's clock.
 
-    ``metrics`` is asked with the unrealised P&L (None while that is unknown). ``refused`` counts events that others
-    than the scanner refused. Trades that hold something and those on their way out are active; a proposal without a
-    fill is not yet one.
+    ``capital`` is shown as it is given (``capital_point`` of each ``Valued``). ``refused`` counts events that others
+    than the scanner refused. ``shown`` limits each list that grows. Trades that hold something and those on their way
+    out are active; a proposal without a fill is not yet one.
     """
     market = _Market(scanner, now_ns)
     rows = tuple(_active_row(portfolio, market, trade) for trade in portfolio.open_trades if _holds(portfolio, trade))
     unrealized: Decimal | None = ZERO
-    equity = None
+    equity = unposted = None
     with localcontext(EXACT):
         for row in rows:
             unrealized = None if unrealized is None or row.unrealized_pnl is None else unrealized + row.unrealized_pnl
         if unrealized is not None:
             equity = portfolio.starting_capital + portfolio.net_flows + portfolio.cumulative_pnl + unrealized
+            unposted = equity - portfolio.available - portfolio.total_open
     current = scanner.current(now_ns)
     return TraderView(
         source=portfolio.source,
@@ -178,7 +182,7 @@ def build_view(
         total_open_positions=portfolio.total_open,
         equity=equity,
         unrealized_pnl=unrealized,
-        metrics=metrics(unrealized),
+        metrics=portfolio_metrics(portfolio.state(), now_ns, unposted),
         halted=portfolio.halted,
         active=rows,
         exits=tuple(_exit_row(trade, market) for trade in islice(reversed(portfolio.closed_trades), shown)),
