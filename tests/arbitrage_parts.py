@@ -392,7 +392,7 @@ def _grid(low: int, high: int) -> st.SearchStrategy[Decimal]:
 
 
 @st.composite
-def logs(draw: st.DrawFn, steps: int = 14) -> LogWriter:
+def logs(draw: st.DrawFn, steps: int = 30) -> LogWriter:
     """Valid logs of a tiny market: any prices, sizes, partial fills, leg-outs, unwinds, funding, flows, halts, days.
 
     Every step takes one open trade a random way further, or does something else; trades may be left half way.
@@ -402,7 +402,7 @@ def logs(draw: st.DrawFn, steps: int = 14) -> LogWriter:
     for _ in range(draw(st.integers(0, steps))):
         log.wait(draw(st.sampled_from((0, 1, NANOSECONDS, 3_600 * NANOSECONDS))))
         open_trades = log.portfolio.open_trades
-        if open_trades and draw(st.integers(0, 3)):
+        if draw(st.integers(0, 3)) and open_trades:
             _further(draw, log, draw(st.sampled_from(open_trades)).id, prices)
             continue
         what = draw(st.sampled_from(("propose", "propose", "propose", "flow", "refuse", "value", "halt")))

@@ -386,13 +386,7 @@ class Portfolio:
         proposal, opening = trade.proposal, event.side is event.leg.opening_side
         if event.order_id in self._trade_of or not event.order_id:
             raise _impossible(event, f"order {event.order_id!r} was submitted before")
-        market = (
-            (proposal.long_exchange, proposal.long_symbol)
-            if event.leg is Leg.LONG
-            else (proposal.short_exchange, proposal.short_symbol)
-        )
-        if (event.exchange, event.symbol) != market:
-            raise _impossible(event, f"the {event.leg} leg trades {market}, not {(event.exchange, event.symbol)}")
+        _check_market(event, proposal)
         if event.size <= 0 or event.price <= 0:
             raise _impossible(event, f"size {event.size} at {event.price}")
         entering, exiting = trade.status is TradeStatus.PENDING, trade.status is TradeStatus.EXITING
@@ -566,6 +560,7 @@ class Portfolio:
 
     def _funding(self, event: FundingPaid) -> None:
         trade = self._trade(event.trade_id)
+        _check_market(event, trade.proposal)
         held = trade.legs[event.leg].held_before(event.time_ns)
         due = posted(-event.leg.opening_side.sign * event.quantity * event.mark * event.rate)
         if event.quantity <= 0 or event.quantity != held or event.amount != due:
@@ -654,6 +649,15 @@ class Portfolio:
 
 def _impossible(event: Event, why: str) -> LogError:
     return LogError(f"event {event.seq} ({type(event).__name__}): {why}")
+
+
+def _check_market(event: OrderSubmitted | FundingPaid, proposal: TradeProposed) -> None:
+    """Each leg trades on its own exchange and symbol."""
+    long = proposal.long_exchange, proposal.long_symbol
+    short = proposal.short_exchange, proposal.short_symbol
+    market = long if event.leg is Leg.LONG else short
+    if (event.exchange, event.symbol) != market:
+        raise _impossible(event, f"the {event.leg} leg trades {market}, not {(event.exchange, event.symbol)}")
 
 
 def _average(notional: Decimal, size: Decimal) -> Decimal | None:
