@@ -1,6 +1,6 @@
 """What screens show of the paper trader: one object for the terminal monitor and the web page.
 
-The resident trader stores it as one document each second (``arbitrage/<source>/live.json``), so that no reader ever
+The resident trader stores it as one document each second (``live_document`` at ``live_key``), so that no reader ever
 sees a state written in pieces. It is derived: every number is a fold of the event log, valued at the quotes named in
 it. None is undefined or unknown and is shown as such.
 
@@ -11,6 +11,7 @@ Starting capital + flows + cumulative P&L of closed trades + unrealised P&L of o
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, localcontext
 from itertools import islice
 from typing import Any
@@ -22,7 +23,7 @@ from assets.arbitrage.metrics import portfolio_metrics
 from assets.arbitrage.model import Leg, LegOutEvent, PaperTrade, PortfolioMetrics, TradeStatus
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.scanner import Opportunity, Removed, Scanner
-from resources.documents import Document
+from resources.documents import Document, from_iso, to_iso
 from resources.feed import Quote, from_units
 
 _SHOWN = 50  # rows of each list that grows: exits, opportunities as they stand and removed ones, leg-outs
@@ -204,8 +205,27 @@ def capital_point(event: Valued) -> CapitalPoint:
     return CapitalPoint(event.time_ns, event.available_capital, event.total_open_positions, equity)
 
 
+def live_key(source: str) -> str:
+    """Where the resident trader of a source stores its newest view, each second."""
+    return f"arbitrage/{source.lower()}/live.json"
+
+
+def live_document(view: TraderView, written_at: datetime) -> Document:
+    """What is stored at ``live_key``: the view and when (UTC, the machine's clock) it was written. A recorded past is
+    as old as it is; only this instant says whether its trader is alive. Raises ValueError on a mistyped field."""
+    return {"written_utc": to_iso(written_at), "view": view_to_document(view)}
+
+
+def live_from_document(document: Mapping[str, Any]) -> tuple[TraderView, datetime]:
+    """The view and when it was written. Raises ValueError naming what is missing or of another type."""
+    written, view = document.get("written_utc"), document.get("view")
+    if not isinstance(written, str) or not isinstance(view, Mapping):
+        raise ValueError("a live document holds written_utc and view")
+    return view_from_document(view), from_iso(written)
+
+
 def view_to_document(view: TraderView) -> Document:
-    """The view as stored. Raises ValueError when a value is not of its field's type."""
+    """The view as JSON. Raises ValueError when a value is not of its field's type."""
     return value_to_document(view)
 
 

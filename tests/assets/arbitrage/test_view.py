@@ -1,6 +1,7 @@
 """The view restates the fold and the quotes, adds up to the last digit, and survives its document unchanged."""
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -17,6 +18,8 @@ from assets.arbitrage.view import (
     TraderView,
     build_view,
     capital_point,
+    live_document,
+    live_from_document,
     view_from_document,
     view_to_document,
 )
@@ -187,3 +190,12 @@ def test_whatever_happened_the_amounts_of_a_view_add_up(log: LogWriter, bid: int
         portfolio.starting_capital + portfolio.net_flows + portfolio.cumulative_pnl
     )
     assert view_from_document(load_document(dump_document(view_to_document(view)))) == view
+
+
+def test_a_live_document_says_when_it_was_written_and_anything_less_is_refused() -> None:
+    view, written = view_of(rich_log()), datetime(2026, 3, 1, 1, 0, 1, tzinfo=UTC)
+    document = load_document(dump_document(live_document(view, written)))
+    assert live_from_document(document) == (view, written)
+    for name in document:
+        with pytest.raises(ValueError, match="written_utc and view"):
+            live_from_document({key: value for key, value in document.items() if key != name})
