@@ -35,17 +35,17 @@ from resources.documents import Document, load_document
 TYPE = "metrics.tick"
 MEDIAN, P95 = Fraction(1, 2), Fraction(95, 100)
 _MS_IN_SECOND_EXPONENT = -3
-_HUNDRED, _HUNDREDTH = Decimal(100), Decimal("0.01")
+_ONE = Decimal(1)
 
 
 def to_percent(fraction: Decimal | None) -> Decimal | None:
     """0.021 becomes 2.1, exactly; undefined stays undefined."""
-    return None if fraction is None else EXACT.multiply(fraction, _HUNDRED)
+    return None if fraction is None else _shifted(fraction, 2)
 
 
 def from_percent(percent: Decimal | None) -> Decimal | None:
     """2.1 becomes 0.021, exactly; undefined stays undefined."""
-    return None if percent is None else EXACT.multiply(percent, _HUNDREDTH)
+    return None if percent is None else _shifted(percent, -2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +170,13 @@ def parse_tick(document: Document) -> MetricTick:
 @cache
 def _validator() -> Draft202012Validator:
     return Draft202012Validator(tick_schema())
+
+
+def _shifted(value: Decimal, places: int) -> Decimal:
+    """``value`` with its point moved, written plainly: -50, not -5E+1, for readers with simple parsers."""
+    moved = EXACT.scaleb(value, places)
+    exponent = moved.as_tuple().exponent
+    return EXACT.quantize(moved, _ONE) if isinstance(exponent, int) and exponent > 0 else moved
 
 
 def _is_finite(value: float) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 
 from assets.accounting.precision import divided
@@ -214,7 +215,7 @@ def _up_ns(beats: list[int], begin: int, end: int, interval: int) -> int:
     up = 0
     if beats and begin < beats[0] <= begin + 2 * interval:
         up += beats[0] - begin
-    for beat, following in zip(beats, [*beats[1:], end], strict=True):
+    for beat, following in pairwise([*beats, end]):
         covered = following if following - beat <= 2 * interval else beat + interval
         up += max(0, covered - max(beat, begin))
     return up

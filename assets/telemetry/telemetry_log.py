@@ -16,13 +16,14 @@ from resources.store import NotFound, Store
 
 _BEFORE_ALL = -1
 
-TICK, SUMMARY, MONITOR, TRADE, SIGNAL, CONFIRMATION = (
+TICK, SUMMARY, MONITOR, TRADE, SIGNAL, CONFIRMATION, BACKTEST = (
     "metric tick",
     "performance summary",
     "performance monitor",
     "closed trade",
     "signal latency",
     "confirmation",
+    "backtest result",
 )
 
 
@@ -132,6 +133,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("close_reason", "text", "Why one trade was closed", TRADE),
     Metric("ms", "ms", "From one decision to its publication", SIGNAL),
     Metric("execution_time_ms", "ms", "From one decision to the confirmation of its order", CONFIRMATION),
+    Metric("start_value", "USD", "Capital a backtest began with", BACKTEST),
+    Metric("final_equity", "USD", "Equity a backtest ended with", BACKTEST),
+    Metric("volatility", "fraction", "Yearly deviation of returns (per cent in results.json)", BACKTEST),
+    Metric("total_signals", "count", "Signals a backtest saw", BACKTEST),
+    Metric("signal_to_trade_ratio", "ratio", "Trades / signals of a backtest", BACKTEST),
 )
 
 # Where a record's field has another name than the brief's metric: two records of the brief name one number differently.
