@@ -1,0 +1,400 @@
+"""Live venues: public streams of several exchanges, read with ccxt (the ``live`` extra). No key, nothing is ordered.
+
+A thread of its own reads the connections and stamps each message as it arrives, so that a slow reader does not make
+prices look younger than they are. All times are this machine's, the only clock that the venues share; a clock that is
+set back does not make time go backwards. Of each book the best bid and ask are handed over. Rates of funding are asked
+for once a minute, and a settlement is booked at its instant with the rate last expected (the final one is published
+minutes later). A settlement whose rate was not known in time is counted, not made up.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Any, Protocol
+
+from resources.feed import (
+    NANOSECONDS,
+    FeedError,
+    FeedEvent,
+    FundingQuote,
+    FundingSettled,
+    Interrupted,
+    Listing,
+    Quote,
+    Source,
+    Trade,
+    to_units,
+)
+from resources.feed.venues import UnknownSymbol, in_singles, per_single, unmultiplied, venue_of
+
+ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "PEPE")
+
+_MILLISECOND = 1_000_000  # nanoseconds
+_CONNECT_SECONDS = 60.0  # to load the markets of all venues
+_FUNDING_SECONDS = 60.0  # between questions for rates
+_FUNDING_AGE_NS = 600 * NANOSECONDS  # a rate older than this is not what was settled
+_LOOK_SECONDS = 0.25  # between looks at the clock while nothing arrives
+_WAITING = 200_000  # events a slow reader may be behind before some are dropped
+_LATENCY_NS = 50 * _MILLISECOND
+_QUOTES = ("USDT", "USDC")  # linear contracts in the first that a venue has
+
+# What ccxt calls a venue of ours.
+_CCXT = {
+    "binance": "binanceusdm",
+    "kucoin": "kucoinfutures",
+    "binance_spot": "binance",
+    "bybit_spot": "bybit",
+}
+
+
+class Exchange(Protocol):
+    """What is used of a ccxt.pro exchange."""
+
+    async def load_markets(self) -> Mapping[str, Any]: ...
+    async def watch_order_book(self, symbol: str) -> Mapping[str, Any]: ...
+    async def watch_trades(self, symbol: str) -> Sequence[Mapping[str, Any]]: ...
+    async def fetch_funding_rate(self, symbol: str) -> Mapping[str, Any]: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One listing's stream. ``size`` base units are in one unit of the venue's sizes, ``multiplier`` in its prices."""
+
+    index: int
+    symbol: str  # as ccxt writes it
+    exchange: Exchange
+    multiplier: int
+    size: Decimal
+    perpetual: bool
+
+
+class LiveFeed:
+    """The linear perpetuals (on spot venues: the pairs) of ``assets`` on ``venues``, from now on.
+
+    Raises UnknownVenue, UnknownSymbol (a venue that lists none of the assets, an asset that no venue lists) and
+    FeedError (ccxt is not installed, a venue does not answer). ``counts`` tells what was not handed over:
+    ``malformed``, ``dropped``, ``disconnected``, ``settlement_unknown``, by venue.
+
+    ``open_exchange``, ``lost`` (what its methods raise when a connection is lost), ``clock_ns`` and ``pauses`` (seconds
+    before attempts to connect again) are for tests.
+    """
+
+    def __init__(
+        self,
+        venues: Sequence[str],
+        assets: Sequence[str] = ASSETS,
+        *,
+        open_exchange: Callable[[str], Exchange] | None = None,
+        lost: tuple[type[Exception], ...] = (),
+        clock_ns: Callable[[], int] = time.time_ns,
+        pauses: Sequence[float] = (1, 2, 5, 10, 30, 60),
+    ) -> None:
+        for venue in venues:
+            venue_of(venue)
+        if len(set(venues)) < len(venues):
+            raise FeedError(f"live: a venue is named twice in {','.join(venues)}")
+        if open_exchange is None:
+            open_exchange, lost = _with_ccxt()
+        self._lost: tuple[type[Exception], ...] = (OSError, TimeoutError, *lost)
+        self._clock_ns, self._pauses = clock_ns, pauses
+        self._last_ns = 0
+        self._events: queue.Queue[FeedEvent | BaseException] = queue.Queue(_WAITING)
+        self._after_the_last: FeedEvent | None = None
+        self._owing: set[int] = set()  # listings with dropped events, which their reader has to be told
+        self._down: dict[int, set[str]] = {}  # streams of a listing that are lost
+        self._rates: dict[int, FundingQuote] = {}
+        self._marks: dict[int, int] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="live feed", daemon=True).start()
+        self._exchanges: dict[str, Exchange] = {}
+        try:
+            self._listings, self._lines = self._connect(venues, assets, open_exchange)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def source(self) -> Source:
+        return "LIVE"
+
+    @property
+    def listings(self) -> tuple[Listing, ...]:
+        return self._listings
+
+    @property
+    def repeatable(self) -> bool:
+        return False
+
+    def days(self) -> tuple[str, ...]:
+        return ()
+
+    def events(self, start_ns: int, end_ns: int) -> Iterator[FeedEvent]:
+        """Events as they arrive until the clock reaches ``end_ns``; what arrived before ``start_ns`` is left out."""
+        tasks = asyncio.run_coroutine_threadsafe(self._watch_all(), self._loop)
+        tasks.add_done_callback(self._report)
+        try:
+            while True:
+                event = self._after_the_last or self._arrived()
+                if event is None:
+                    if self._clock_ns() >= end_ns:
+                        return
+                    continue
+                if event.time_ns >= end_ns:
+                    self._after_the_last = event  # the next span begins with it
+                    return
+                self._after_the_last = None
+                if event.time_ns >= start_ns:
+                    yield event
+        finally:
+            tasks.cancel()
+
+    def _arrived(self) -> FeedEvent | None:
+        """The next event, or None when none has come for a while."""
+        try:
+            event = self._events.get(timeout=_LOOK_SECONDS)
+        except queue.Empty:
+            return None
+        if isinstance(event, BaseException):
+            raise FeedError(f"live: reading the venues failed: {event!r}") from event
+        return event
+
+    def close(self) -> None:
+        """Closes the connections. Nothing can be read afterwards."""
+
+        async def close_all() -> None:
+            await asyncio.gather(*(exchange.close() for exchange in self._exchanges.values()))
+
+        with contextlib.suppress(*self._lost):  # what cannot be closed any more is closed
+            asyncio.run_coroutine_threadsafe(close_all(), self._loop).result(_CONNECT_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _report(self, tasks: "Future[None]") -> None:
+        """What ends the watching, other than being told to, is the reader's to know."""
+        if not tasks.cancelled() and (error := tasks.exception()) is not None:
+            self._events.put(error)
+
+    # Opening
+
+    def _connect(
+        self, venues: Sequence[str], assets: Sequence[str], open_exchange: Callable[[str], Exchange]
+    ) -> tuple[tuple[Listing, ...], list[_Line]]:
+        async def load() -> list[Mapping[str, Any]]:
+            # Opened within the loop, since that is where their connections belong.
+            self._exchanges = {venue: open_exchange(venue) for venue in venues}
+            return await asyncio.gather(*(exchange.load_markets() for exchange in self._exchanges.values()))
+
+        try:
+            loaded = asyncio.run_coroutine_threadsafe(load(), self._loop).result(_CONNECT_SECONDS)
+        except self._lost as error:
+            raise FeedError(f"live: a venue of {', '.join(venues)} did not answer: {error!r}") from error
+        listings: list[Listing] = []
+        lines: list[_Line] = []
+        for venue, markets in zip(venues, loaded, strict=True):
+            chosen = _chosen(venue, markets, assets)
+            if not chosen:
+                raise UnknownSymbol(f"live: {venue} lists none of {', '.join(assets)}")
+            for asset, market in chosen.items():
+                listing, multiplier, size = _listing(venue, asset, market)
+                spot = venue_of(venue).spot
+                lines.append(_Line(len(listings), market["symbol"], self._exchanges[venue], multiplier, size, not spot))
+                listings.append(listing)
+        missing = [asset for asset in assets if all(listing.asset != asset for listing in listings)]
+        if missing:
+            raise UnknownSymbol(f"live: none of {', '.join(venues)} lists {', '.join(missing)}")
+        return tuple(listings), lines
+
+    # Reading: all of this runs in the loop's thread
+
+    async def _watch_all(self) -> None:
+        watching = [self._watch(line, "book", partial(self._book, line)) for line in self._lines]
+        watching += [self._watch(line, "trades", partial(self._trades, line)) for line in self._lines]
+        for line in self._lines:
+            if line.perpetual:
+                watching.append(self._watch(line, "funding", partial(self._funding, line)))
+                watching.append(self._settle(line))
+        async with asyncio.TaskGroup() as group:
+            for each in watching:
+                group.create_task(each)
+
+    async def _watch(self, line: _Line, stream: str, read: Callable[[], Awaitable[None]]) -> None:
+        """Reads a stream for ever; a lost connection is told once and tried again after growing pauses."""
+        failures = 0
+        while True:
+            try:
+                await read()
+            except self._lost:
+                # Rates are asked for, not streamed: a question without an answer does not make prices stale.
+                self._count("disconnected", line)
+                if stream != "funding":
+                    if not self._down.get(line.index):
+                        self._hand_over(Interrupted(self._now_ns(), line.index))
+                    self._down.setdefault(line.index, set()).add(stream)
+                await asyncio.sleep(self._pauses[min(failures, len(self._pauses) - 1)])
+                failures += 1
+            else:
+                failures = 0
+                self._down.get(line.index, set()).discard(stream)
+
+    async def _book(self, line: _Line) -> None:
+        book = await line.exchange.watch_order_book(line.symbol)
+        try:
+            (bid, bid_size, *_), (ask, ask_size, *_) = book["bids"][0], book["asks"][0]
+            prices, sizes = self._prices(line, bid, ask), self._sizes(line, bid_size, ask_size)
+        except (KeyError, IndexError, TypeError, ValueError, InvalidOperation):
+            self._count("malformed", line)
+            return
+        self._marks[line.index] = sum(prices) // 2
+        self._hand_over(Quote(self._now_ns(), line.index, prices[0], sizes[0], prices[1], sizes[1]))
+
+    async def _trades(self, line: _Line) -> None:
+        for trade in await line.exchange.watch_trades(line.symbol):
+            try:
+                (price,), (size,) = self._prices(line, trade["price"]), self._sizes(line, trade["amount"])
+                buys = {"buy": True, "sell": False}[trade["side"]]
+            except (KeyError, TypeError, ValueError, InvalidOperation):
+                self._count("malformed", line)
+                continue
+            self._hand_over(Trade(self._now_ns(), line.index, price, size, buys))
+
+    async def _funding(self, line: _Line) -> None:
+        answer = await line.exchange.fetch_funding_rate(line.symbol)
+        try:
+            rate = Decimal(str(answer["fundingRate"]))
+            settles_ns = int(answer["fundingTimestamp"]) * _MILLISECOND
+            if not rate.is_finite() or settles_ns <= self._now_ns():
+                raise ValueError(f"rate {rate} to be settled at {settles_ns}")
+        except (KeyError, TypeError, ValueError, InvalidOperation):
+            self._count("malformed", line)
+        else:
+            self._settle_what_is_due(line)
+            quote = FundingQuote(self._now_ns(), line.index, rate, settles_ns)
+            self._rates[line.index] = quote
+            self._hand_over(quote)
+        await asyncio.sleep(_FUNDING_SECONDS)
+
+    async def _settle(self, line: _Line) -> None:
+        while True:
+            self._settle_what_is_due(line)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _settle_what_is_due(self, line: _Line) -> None:
+        expected = self._rates.get(line.index)
+        if expected is None or self._now_ns() < expected.settles_ns:
+            return
+        del self._rates[line.index]
+        mark = self._marks.get(line.index)
+        if mark is None or expected.settles_ns - expected.time_ns > _FUNDING_AGE_NS:
+            self._count("settlement_unknown", line)
+        else:
+            self._hand_over(FundingSettled(self._now_ns(), line.index, expected.rate, mark))
+
+    def _now_ns(self) -> int:
+        self._last_ns = max(self._last_ns, self._clock_ns())
+        return self._last_ns
+
+    def _hand_over(self, event: FeedEvent) -> None:
+        """To the reader; one that is too far behind loses events, and is told so before it gets the next."""
+        try:
+            if event.listing in self._owing:
+                self._events.put_nowait(Interrupted(event.time_ns, event.listing))
+                self._owing.discard(event.listing)
+            self._events.put_nowait(event)
+        except queue.Full:
+            self._owing.add(event.listing)
+            self.counts["dropped", self._listings[event.listing].venue] += 1
+
+    def _count(self, what: str, line: _Line) -> None:
+        self.counts[what, self._listings[line.index].venue] += 1
+
+    def _prices(self, line: _Line, *numbers: object) -> list[int]:
+        return [_positive(per_single(Decimal(str(number)), line.multiplier)) for number in numbers]
+
+    def _sizes(self, line: _Line, *numbers: object) -> list[int]:
+        return [_positive(Decimal(str(number)) * line.size) for number in numbers]
+
+
+def _positive(number: Decimal) -> int:
+    units = to_units(number)
+    if units <= 0:
+        raise ValueError(f"{number} is not positive")
+    return units
+
+
+def _chosen(venue: str, markets: Mapping[str, Any], assets: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """The market of each asset: linear and active, in the first of the quotes that there is."""
+    spot = venue_of(venue).spot
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for market in markets.values():
+        of_kind = market.get("spot") if spot else market.get("swap") and market.get("linear")
+        if of_kind and market.get("active") is not False:
+            # Hyperliquid's own name keeps the small k of kPEPE, which ccxt turns into a capital.
+            asset, _ = unmultiplied(market.get("baseName") or market["base"])
+            found.setdefault((asset, market["quote"]), market)
+    return {
+        asset: found[asset, quote]
+        for asset in assets
+        if (quote := next((quote for quote in _QUOTES if (asset, quote) in found), None)) is not None
+    }
+
+
+def _listing(venue: str, asset: str, market: Mapping[str, Any]) -> tuple[Listing, int, Decimal]:
+    """(listing, multiplier, base units in one unit of the venue's sizes). Raises FeedError for unusable filters."""
+    fees = venue_of(venue)
+    _, multiplier = unmultiplied(market.get("baseName") or market["base"])
+    try:
+        contract = Decimal(str(market.get("contractSize") or 1))
+        size = in_singles(contract, multiplier)
+        tick = per_single(Decimal(str(market["precision"]["price"])), multiplier)
+        step = Decimal(str(market["precision"]["amount"])) * size
+        smallest = market["limits"]["amount"]["min"]
+        min_size = step if smallest is None else Decimal(str(smallest)) * size
+        least = market["limits"]["cost"]["min"]
+        for number in (tick, step):
+            _positive(number)
+    except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+        raise FeedError(f"live: the filters of {market.get('symbol')} on {venue} cannot be used: {error!r}") from error
+    listing = Listing(
+        venue,
+        str(market["id"]),
+        asset,
+        market["quote"],
+        tick=tick,
+        step=step,
+        min_size=min_size,
+        min_notional=Decimal(0) if least is None else Decimal(str(least)),
+        maker_fee=fees.maker_fee,
+        taker_fee=fees.taker_fee,
+        latency_ns=_LATENCY_NS,
+        settles_inverse=False,
+        can_short=not fees.spot,
+        facts=(
+            f"filters from the venue{'' if least is not None else ', which states no minimum notional'}; "
+            f"{fees.fee_source}; latency assumed"
+        ),
+    )
+    return listing, multiplier, size
+
+
+def _with_ccxt() -> tuple[Callable[[str], Exchange], tuple[type[Exception], ...]]:
+    """Opens a venue by ccxt, and what ccxt raises when a venue does not answer or answers nonsense."""
+    try:
+        import ccxt.pro
+    except ImportError as missing:
+        raise FeedError("live venues need ccxt: pip install 'signal-desk[live]'") from missing
+
+    def open_exchange(venue: str) -> Exchange:
+        kind = "spot" if venue_of(venue).spot else "swap"
+        exchange: Exchange = getattr(ccxt.pro, _CCXT.get(venue, venue))({"options": {"defaultType": kind}})
+        return exchange
+
+    return open_exchange, (ccxt.BaseError,)
