@@ -1,0 +1,1135 @@
+"""The paper trader: market events in, decisions and their consequences out, one event after the other.
+
+A trade is entered by its harder leg; what fills of it is met on the other leg at once. The first fill arms the clock of
+the 500 ms rule: at the deadline, less the time that cancelling and hedging take at these venues, whatever is open is
+cancelled and the difference of the two legs is completed or taken back at the market. What cannot be hedged halts the
+trader, and is tried again with every new quote. The same two clocks guard the way out.
+
+A limit order is sent where it would rest if its queue is expected to reach the fill threshold in time, else at the
+price the opportunity was found at. The second leg goes at the touch as long as the trade still earns something there.
+
+Everything is decided from events, timers and rules alone, in their order: the same input gives the same log.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import Enum, auto
+from fractions import Fraction
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+from assets.accounting.precision import EXACT, ZERO, posted, quotient
+from assets.arbitrage.entry import LegQueue, harder_leg, projected_profit
+from assets.arbitrage.events import (
+    EntryAbandoned,
+    EntryRefused,
+    Event,
+    FundingPaid,
+    Halted,
+    LegOut,
+    LegOutHedged,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRefused,
+    OrderSubmitted,
+    TradeClosed,
+    TradeExiting,
+    TradeOpened,
+    TradeProposed,
+    Valued,
+)
+from assets.arbitrage.exchange import Exchange, Filled, check_order
+from assets.arbitrage.exits import ExitWatch, Holding, exit_conditions, exit_watch
+from assets.arbitrage.funding import funding_payment
+from assets.arbitrage.model import ExitReason, Leg, OrderSide, OrderStatus, OrderType, PaperTrade, Purpose, TradeStatus
+from assets.arbitrage.portfolio import Portfolio
+from assets.arbitrage.rules import Rules
+from assets.arbitrage.scanner import Opportunity, Scanner
+from assets.arbitrage.sizing import calculate_position_size, common_grid, floor_to, quantity_for
+from assets.arbitrage.timers import Handle, Rank, Timers
+from resources.feed import (
+    NANOSECONDS,
+    UNITS,
+    Depth,
+    FeedEvent,
+    FundingQuote,
+    FundingSettled,
+    Listing,
+    Quote,
+    Trade,
+    from_units,
+    to_units,
+)
+
+_TRADES = UUID("5a0c2f5e-6f0b-5d0e-9a53-0b7f3c1d4e21")  # the name space of trade ids
+_MINUTE = 60 * NANOSECONDS
+_LEGS = (Leg.LONG, Leg.SHORT)
+_SQUARED = 20  # decimals of a price times a size, both in integer units
+
+
+class _Stage(Enum):
+    ENTRY = auto()  # entry limits are working
+    ENTRY_SETTLE = auto()  # no more entry: cancel, then make the legs equal
+    ACTIVE = auto()
+    EXIT_QUOTE = auto()  # exit limits are working
+    EXIT_SETTLE = auto()  # cancel, then quote again or close at the market
+
+
+class _Pair(NamedTuple):
+    """What never changes of two listings traded against each other."""
+
+    grid: int
+    budget_ns: int  # kept back of the 500 ms: one cancellation and as many hedges as may be tried
+    possible: bool
+
+
+class _Leg:
+    """One leg under way: what it ``held`` and what it cost, in units and units squared."""
+
+    __slots__ = (
+        "cash",
+        "changed_ns",
+        "held",
+        "held_before",
+        "index",
+        "leg",
+        "listing",
+        "opened",
+        "paid",
+        "plan",
+        "realised",
+        "step",
+    )
+
+    def __init__(self, leg: Leg, index: int, listing: Listing, plan: int) -> None:
+        self.leg = leg
+        self.index = index
+        self.listing = listing
+        self.step = to_units(listing.step)
+        self.plan = plan  # the price the current phase counts on
+        self.held = 0
+        self.cash = 0  # purchases less sales since the leg was last flat
+        self.realised = 0  # the same, of what is flat
+        self.opened = 0  # quantity and
+        self.paid = 0  # notional of the opening fills
+        self.held_before = 0  # strictly before
+        self.changed_ns = -1  # the newest fill
+
+    def fill(self, side: OrderSide, price: int, size: int, now_ns: int) -> None:
+        if now_ns != self.changed_ns:
+            self.held_before, self.changed_ns = self.held, now_ns
+        self.cash += side.sign * price * size
+        if side is self.leg.opening_side:
+            self.held += size
+            self.opened += size
+            self.paid += price * size
+        else:
+            self.held -= size
+            if not self.held:
+                self.realised += self.cash
+                self.cash = 0
+
+
+class _Order:
+    __slots__ = ("leg", "limit", "order_id", "purpose", "remaining", "side", "trade", "withdrawn")
+
+    def __init__(
+        self, order_id: str, trade: "_Trade", leg: _Leg, purpose: Purpose, side: OrderSide, size: int, limit: int | None
+    ) -> None:
+        self.order_id = order_id
+        self.trade = trade
+        self.leg = leg
+        self.purpose = purpose
+        self.side = side
+        self.remaining = size
+        self.limit = limit
+        self.withdrawn = False
+
+
+class _Trade:
+    """One trade from its proposal to its end, as the engine needs it; the log has everything else."""
+
+    __slots__ = (
+        "asset",
+        "attempts",
+        "converged",
+        "deadline",
+        "delta",
+        "fees",
+        "filled_ns",
+        "funding",
+        "harder",
+        "hedge_loss",
+        "hedge_notional",
+        "hedged",
+        "leg_out_cost",
+        "leg_outs",
+        "legs",
+        "live",
+        "long",
+        "naked_since",
+        "orders",
+        "pair",
+        "projected",
+        "quantity",
+        "reason",
+        "rounds",
+        "short",
+        "stage",
+        "trade_id",
+        "unrealized",
+        "urgent",
+        "waiting",
+        "watch",
+        "watchdog",
+    )  # fmt: skip
+
+    def __init__(self, trade_id: str, asset: str, long: _Leg, short: _Leg, pair: _Pair, quantity: int) -> None:
+        self.trade_id = trade_id
+        self.asset = asset
+        self.long = long
+        self.short = short
+        self.legs = {Leg.LONG: long, Leg.SHORT: short}
+        self.pair = pair
+        self.quantity = quantity  # proposed
+        self.harder = Leg.LONG
+        self.projected = ZERO
+        self.unrealized = ZERO  # at entry
+        self.delta = ZERO
+        self.stage = _Stage.ENTRY
+        self.live: list[_Order] = []
+        self.orders = 0
+        self.fees = ZERO
+        self.funding = ZERO
+        self.leg_out_cost = ZERO
+        self.leg_outs: dict[Purpose, bool] = {}  # phase -> hedged
+        self.naked_since: int | None = None
+        self.filled_ns = 0  # when the legs last became unequal
+        self.deadline: Handle | None = None
+        self.watchdog: Handle | None = None
+        self.attempts = 0
+        self.waiting = False  # for a quote that lets it be settled
+        self.hedged = 0  # quantity and
+        self.hedge_notional = 0  # notional of the hedge's fills, and
+        self.hedge_loss = Fraction(0)  # what they lost, units squared
+        self.watch: ExitWatch | None = None
+        self.converged = False
+        self.reason = ""
+        self.rounds = 0
+        self.urgent = False
+
+    @property
+    def naked(self) -> int:
+        return self.long.held - self.short.held
+
+    @property
+    def entering(self) -> bool:
+        return self.stage in (_Stage.ENTRY, _Stage.ENTRY_SETTLE)
+
+    @property
+    def phase(self) -> Purpose:
+        return Purpose.ENTRY if self.entering else Purpose.EXIT
+
+
+class _Step(NamedTuple):
+    """A market order that would bring a leg nearer to what it should hold."""
+
+    leg: _Leg
+    side: OrderSide
+    size: int
+
+
+class Engine:
+    """Implements the exchange's ``Reports``. Every event is folded into ``portfolio`` and then handed to ``write``.
+
+    The portfolio has been given its ``SessionOpened``. One that holds trades already (a restart, a new day) is taken up
+    with ``recover`` before the first event.
+    """
+
+    def __init__(
+        self,
+        listings: Sequence[Listing],
+        rules: Rules,
+        write: Callable[[Event], None],
+        portfolio: Portfolio,
+        scanner: Scanner,
+        minute_ticks: bool = True,
+    ) -> None:
+        self.rejected: Counter[str] = Counter()
+        self.portfolio = portfolio
+        self.scanner = scanner
+        self._listings = tuple(listings)
+        self._rules = rules
+        self._write = write
+        self._timers = Timers()
+        self.exchange = Exchange(listings, rules, self._timers, self)
+        self._venues = tuple(dict.fromkeys(listing.venue for listing in listings))
+        self._pairs: dict[tuple[int, int], _Pair] = {}
+        self._trades: dict[str, _Trade] = {}
+        self._trades_of: list[list[_Trade]] = [[] for _ in listings]
+        self._orders: dict[str, _Order] = {}
+        self._pausing: dict[str, int] = {}  # asset -> until
+        self._told: dict[tuple[int, int], int | None] = {}  # refused opportunities by when they appeared
+        self._stopped = False
+        self._ticking = not minute_ticks
+        self._now_ns = 0
+
+    # What comes in
+
+    @property
+    def next_timer_ns(self) -> int | None:
+        """When something is due though no market event comes; None when nothing is."""
+        return self._timers.next_ns
+
+    @property
+    def busy(self) -> bool:
+        """Whether orders are working or a trade waits to be settled: a good moment to end is when not."""
+        return any(trade.stage is not _Stage.ACTIVE for trade in self._trades.values())
+
+    def on_event(self, event: FeedEvent) -> None:
+        """The next event of the feed. One that goes back in time is counted in ``rejected`` and changes nothing."""
+        now_ns = event.time_ns
+        if now_ns < self._now_ns:
+            self.rejected["out_of_order"] += 1
+            return
+        listing = event.listing
+        if not 0 <= listing < len(self._trades_of):
+            self.rejected["unknown_listing"] += 1
+            return
+        self._timers.run_before(now_ns)
+        self._now_ns = now_ns
+        if not self._ticking:
+            self._start_ticking(now_ns)
+        kind = type(event)
+        self.exchange.on_event(event)
+        if kind is Quote:
+            if self._trades_of[listing]:
+                self._look_at(listing, now_ns)
+            opportunities = self.scanner.on_event(event)
+        elif kind is Trade:
+            return
+        elif kind is Depth:
+            if self._trades_of[listing]:
+                self._look_at(listing, now_ns)
+            top = self.exchange.top(listing)
+            if top is None:
+                self.scanner.forget(listing, now_ns, self.exchange.usable(listing, now_ns) or "empty_book")
+                return
+            opportunities = self.scanner.on_event(top)
+        elif kind is FundingSettled:
+            self.scanner.on_event(event)
+            self._settle_funding(event)  # type: ignore[arg-type]
+            return
+        else:
+            opportunities = self.scanner.on_event(event)
+            if kind is FundingQuote and self._trades_of[listing]:
+                self._look_at(listing, now_ns, funding=True)
+        for opportunity in opportunities:
+            self._consider(opportunity, now_ns)
+
+    def advance(self, now_ns: int) -> None:
+        """Time has come to ``now_ns`` without a market event."""
+        self._timers.run_through(now_ns)
+        self._now_ns = max(self._now_ns, now_ns)
+
+    def stop(self) -> None:
+        """No more trades are entered; those under way go on to their end."""
+        self._stopped = True
+
+    # What a venue reports
+
+    def accepted(self, time_ns: int, order_id: str, resting_depth: int) -> None:
+        """The order rests behind ``resting_depth``."""
+        self._emit(
+            OrderAccepted(
+                self._seq, time_ns, order_id, from_units(resting_depth), self._rules.fill_threshold
+            )
+        )  # fmt: skip
+
+    def refused(self, time_ns: int, order_id: str, reason: str) -> None:
+        """The order is final and nothing of it filled."""
+        order = self._orders[order_id]
+        trade = order.trade
+        self._emit(OrderRefused(self._seq, time_ns, order_id, reason))
+        self._drop(order)
+        trade.reason = trade.reason or reason
+        if order.limit is None:
+            trade.attempts += 1
+            # With nothing new to be seen the same order would be refused again.
+            trade.waiting = not trade.naked or trade.attempts >= self._rules.hedge_attempts
+            if trade.naked and trade.attempts >= self._rules.hedge_attempts:
+                self._alarm(trade, time_ns)
+            if not trade.live and not trade.waiting:
+                self._settle(trade, time_ns)
+        else:
+            self._end_round(trade, reason, time_ns)
+
+    def filled(self, time_ns: int, order_id: str, fill: Filled) -> None:
+        """Part of an order, or what was left of it, is executed."""
+        order = self._orders[order_id]
+        trade, leg = order.trade, order.leg
+        rate = leg.listing.maker_fee if fill.maker else leg.listing.taker_fee
+        fee = posted(EXACT.multiply(_money(fill.price * fill.size), rate))
+        self._emit(
+            OrderFilled(
+                seq=self._seq,
+                time_ns=time_ns,
+                order_id=order_id,
+                price=from_units(fill.price),
+                size=from_units(fill.size),
+                remaining=from_units(fill.remaining),
+                fee=fee,
+                cumulative_volume=None if fill.cumulative is None else from_units(fill.cumulative),
+                traded_excess=None if fill.excess is None else from_units(fill.excess),
+                slippage_bps=fill.slippage_bps,
+                walked_bps=fill.walked_bps,
+                slippage_capped=fill.capped,
+            )
+        )
+        trade.fees = EXACT.add(trade.fees, fee)
+        if order.limit is None and trade.leg_outs.get(trade.phase) is False:
+            self._count_hedge(trade, leg, order.side, fill, fee)
+        leg.fill(order.side, fill.price, fill.size, time_ns)
+        trade.watch = None
+        order.remaining = fill.remaining
+        if not order.remaining:
+            self._drop(order)
+        self._check_capital(time_ns)
+        self._guard(trade, time_ns)
+        self._proceed(trade, time_ns)
+
+    def cancelled(self, time_ns: int, order_id: str, reason: str) -> None:
+        """What was left of the order is gone."""
+        order = self._orders[order_id]
+        self._emit(OrderCancelled(self._seq, time_ns, order_id, reason))
+        self._drop(order)
+        self._proceed(order.trade, time_ns)
+
+    # Entry
+
+    def _consider(self, found: Opportunity, now_ns: int) -> None:
+        if self._stopped or self.portfolio.halted or self._pausing.get(found.asset, -1) > now_ns:
+            return
+        key = (found.long, found.short)
+        if any((trade.long.index, trade.short.index) == key for trade in self._trades_of[found.long]):
+            return
+        refusal = self._enter(found, now_ns)
+        if refusal and self._told.get(key, -1) != found.since_ns:
+            self._told[key] = found.since_ns
+            long, short = self._listings[found.long], self._listings[found.short]
+            self._emit(
+                EntryRefused(self._seq, now_ns, found.asset, long.venue, short.venue, found.confidence, refusal)
+            )  # fmt: skip
+
+    def _enter(self, found: Opportunity, now_ns: int) -> str:
+        """Begin the trade, or say why not."""
+        rules, exchange = self._rules, self.exchange
+        delta = found.funding_delta
+        if found.tradable or delta is None:
+            return found.tradable or "no_funding"
+        if delta < rules.funding_floor:
+            return "funding_converged"  # it would be left on its first tick
+        long, short = self._listings[found.long], self._listings[found.short]
+        for index in (found.long, found.short):
+            if reason := exchange.usable(index, now_ns):
+                return reason
+        pair = self._pair(found.long, found.short)
+        if not pair.possible:
+            return "latency"
+        bought, sold = found.long_quote, found.short_quote
+        sized = calculate_position_size(
+            found.spread_bps, self.portfolio.available, found.fees_bps, found.funding_cost_bps, rules
+        )
+        if sized.refusal:
+            return sized.refusal
+        displayed = min(
+            bought.ask_size,
+            sold.bid_size,
+            exchange.depth(found.long, OrderSide.LONG, now_ns),
+            exchange.depth(found.long, OrderSide.SHORT, now_ns),
+            exchange.depth(found.short, OrderSide.LONG, now_ns),
+            exchange.depth(found.short, OrderSide.SHORT, now_ns),
+        )
+        quantity, size, refusal = quantity_for(sized.size, max(bought.ask, sold.bid), pair.grid, displayed, rules)
+        refusal = refusal or check_order(long, quantity, bought.ask) or check_order(short, quantity, sold.bid)
+        if refusal:
+            return refusal
+        long_price, short_price = from_units(bought.ask), from_units(sold.bid)
+        projected = projected_profit(quantity, long_price, short_price, bought, sold, long, short, delta)
+        if projected <= 0:
+            return "no_profit"
+
+        queues = {
+            leg: LegQueue(
+                self._listings[index].venue,
+                exchange.resting(index, leg.opening_side, price),
+                exchange.traded_rate(index, price, leg.opening_side, now_ns),
+            )
+            for leg, index, price in ((Leg.LONG, found.long, bought.bid), (Leg.SHORT, found.short, sold.ask))
+        }
+        harder = harder_leg(queues[Leg.LONG], queues[Leg.SHORT], rules.fill_threshold, self._venues)
+        rests = harder.seconds is not None and harder.seconds * NANOSECONDS <= rules.leg_timeout_ns
+        trade = _Trade(
+            str(uuid5(_TRADES, f"{self.portfolio.source}/{self.portfolio.day}/{self._seq}")),
+            found.asset,
+            _Leg(Leg.LONG, found.long, long, bought.ask),
+            _Leg(Leg.SHORT, found.short, short, sold.bid),
+            pair,
+            quantity,
+        )
+        trade.harder, trade.projected, trade.delta = harder.leg, projected, delta
+        self._emit(
+            TradeProposed(
+                seq=self._seq,
+                time_ns=now_ns,
+                trade_id=trade.trade_id,
+                asset=found.asset,
+                long_exchange=long.venue,
+                long_symbol=long.symbol,
+                short_exchange=short.venue,
+                short_symbol=short.symbol,
+                quantity=from_units(quantity),
+                position_size_usd=size,
+                long_price=long_price,
+                short_price=short_price,
+                spread_bps=found.spread_bps,
+                fees_bps=found.fees_bps,
+                funding_cost_bps=found.funding_cost_bps,
+                funding_delta=delta,
+                projected_profit_usd=projected,
+                confidence=found.confidence,
+                confidence_parts=dict(found.parts),
+                harder_leg=harder.leg,
+                harder_reason=harder.reason + ("" if rests else "; sent at the touch, where it need not wait"),
+            )
+        )
+        self._hold(trade)
+        hard = trade.legs[harder.leg]
+        price = hard.plan
+        if rests:
+            price = bought.bid if harder.leg is Leg.LONG else sold.ask
+        self._send(trade, hard, Purpose.ENTRY, hard.leg.opening_side, quantity, price, now_ns)
+        self._timers.at(now_ns + rules.leg_timeout_ns, Rank.TIMER, partial(self._end_entry, trade))
+        return ""
+
+    def _pair(self, long: int, short: int) -> _Pair:
+        pair = self._pairs.get((long, short))
+        if pair is None:
+            listings = self._listings[long], self._listings[short]
+            latency_ns = max(listing.latency_ns for listing in listings)
+            budget_ns = max(self._rules.hedge_latency_ns, latency_ns * (1 + self._rules.hedge_attempts))
+            pair = _Pair(
+                common_grid(listing.step for listing in listings),
+                budget_ns,
+                latency_ns < self._rules.leg_timeout_ns - budget_ns,
+            )
+            self._pairs[long, short] = pair
+        return pair
+
+    def _meet_harder(self, trade: _Trade, now_ns: int) -> None:
+        """Order on the easier leg what the harder one has filled and no order of it covers."""
+        hard, easy = trade.legs[trade.harder], trade.legs[trade.harder.other]
+        working = sum(order.remaining for order in trade.live if order.leg is easy)
+        missing = floor_to(hard.held, trade.pair.grid) - easy.held - working
+        if missing <= 0:
+            return
+        side, price = easy.leg.opening_side, easy.plan
+        top = self.exchange.top(easy.index)
+        if top is not None:
+            touch = top.ask if side is OrderSide.LONG else top.bid
+            if self._edge(trade, easy, missing, Fraction(touch)) >= 0:
+                price = touch
+        if not check_order(easy.listing, missing, price):
+            self._send(trade, easy, Purpose.ENTRY, side, missing, price, now_ns)
+
+    def _edge(self, trade: _Trade, missing: _Leg, quantity: int, price: Fraction) -> Decimal:
+        """What the trade would still earn on ``quantity`` if the ``missing`` leg were filled at ``price`` (units)."""
+        other = trade.legs[missing.leg.other]
+        prices = {missing.leg: price, other.leg: Fraction(other.paid, other.opened)}
+        long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
+        if long_top is None or short_top is None:
+            return Decimal(-1)  # what leaving costs is not known, so nothing speaks for going on
+        return projected_profit(
+            quantity,
+            _price(prices[Leg.LONG]),
+            _price(prices[Leg.SHORT]),
+            long_top,
+            short_top,
+            trade.long.listing,
+            trade.short.listing,
+            trade.delta,
+        )
+
+    def _end_entry(self, trade: _Trade, now_ns: int) -> None:
+        if trade.stage is _Stage.ENTRY:
+            self._end_round(trade, "timeout", now_ns)
+
+    def _open(self, trade: _Trade, now_ns: int) -> None:
+        held = trade.long.held
+        trade.stage = _Stage.ACTIVE
+        trade.attempts, trade.reason, trade.waiting = 0, "", False
+        trade.projected = quotient(EXACT.multiply(trade.projected, Decimal(held)), Decimal(trade.quantity))
+        trade.unrealized = self._unrealized_at_entry(trade)
+        self._emit(TradeOpened(self._seq, now_ns, trade.trade_id, from_units(held), trade.unrealized))
+
+    def _unrealized_at_entry(self, trade: _Trade) -> Decimal:
+        """At the newest touch, however old; where none is known, as if the entry prices could be had again."""
+        prices = []
+        for leg, closing_at_bid in ((trade.long, True), (trade.short, False)):
+            top = self.exchange.top(leg.index)
+            if top is not None:
+                prices.append(top.bid if closing_at_bid else top.ask)
+            else:
+                prices.append(leg.paid // leg.opened)
+        return self._watch_of(trade, ZERO).unrealized(*prices)
+
+    # Naked legs
+
+    def _guard(self, trade: _Trade, now_ns: int) -> None:
+        """Keep the two clocks of the 500 ms rule in step with whether the legs are equal."""
+        if not trade.naked:
+            trade.naked_since = None
+            for handle in (trade.deadline, trade.watchdog):
+                if handle is not None:
+                    self._timers.cancel(handle)
+            trade.deadline = trade.watchdog = None
+        elif trade.naked_since is None:
+            trade.naked_since = trade.filled_ns = now_ns
+            timeout_ns = self._rules.leg_timeout_ns
+            trade.deadline = self._timers.at(
+                now_ns + timeout_ns - trade.pair.budget_ns, Rank.TIMER, partial(self._end_naked, trade)
+            )
+            trade.watchdog = self._timers.at(now_ns + timeout_ns, Rank.TIMER, partial(self._alarm, trade))
+
+    def _end_naked(self, trade: _Trade, now_ns: int) -> None:
+        if trade.stage in (_Stage.ENTRY, _Stage.EXIT_QUOTE):
+            self._end_round(trade, "leg_out", now_ns)
+
+    def _alarm(self, trade: _Trade, now_ns: int) -> None:
+        if trade.naked and not self.portfolio.halted:
+            leg = trade.long if trade.naked > 0 else trade.short
+            amount = from_units(abs(trade.naked))
+            self._emit(
+                Halted(
+                    self._seq,
+                    now_ns,
+                    f"naked position: {amount} {trade.asset} {leg.leg} on {leg.listing.venue} is not hedged",
+                )
+            )
+
+    def _end_round(self, trade: _Trade, reason: str, now_ns: int) -> None:
+        """No more waiting for limit orders: log a leg-out, cancel what is working, and settle once it is gone."""
+        trade.stage = _Stage.ENTRY_SETTLE if trade.entering else _Stage.EXIT_SETTLE
+        trade.reason = trade.reason or reason
+        self._log_leg_out(trade, now_ns)
+        for order in tuple(trade.live):
+            if not order.withdrawn and order.limit is not None:
+                order.withdrawn = True
+                self.exchange.cancel(order.order_id, now_ns, reason)
+        if not trade.live:
+            self._settle(trade, now_ns)
+
+    def _log_leg_out(self, trade: _Trade, now_ns: int) -> None:
+        if not trade.naked or trade.phase in trade.leg_outs:
+            return
+        more = Leg.LONG if trade.naked > 0 else Leg.SHORT
+        filled = more if trade.entering else more.other  # on the way out the leg that holds less has filled
+        trade.leg_outs[trade.phase] = False
+        self._emit(
+            LegOut(
+                self._seq,
+                now_ns,
+                trade.trade_id,
+                trade.phase,
+                filled,
+                trade.filled_ns,
+                filled.other,
+                from_units(abs(trade.naked)),
+            )
+        )
+
+    def _proceed(self, trade: _Trade, now_ns: int) -> None:
+        """After a fill or the end of an order."""
+        if trade.stage is _Stage.ENTRY:
+            self._meet_harder(trade, now_ns)
+            if not trade.live:
+                if trade.naked:
+                    self._end_round(trade, "leg_out", now_ns)
+                else:
+                    self._open(trade, now_ns)
+        elif not trade.live:
+            self._settle(trade, now_ns)
+
+    def _settle(self, trade: _Trade, now_ns: int) -> None:
+        """Nothing is working: bring the legs to what they should hold, and the trade to its next stage."""
+        trade.waiting = False
+        if trade.naked:
+            self._log_leg_out(trade, now_ns)
+            self._hedge(trade, now_ns)
+            return
+        self._log_hedged(trade, now_ns)
+        if trade.entering:
+            if trade.long.held:
+                self._open(trade, now_ns)
+            elif trade.long.opened or trade.short.opened:
+                self._close(trade, ExitReason.LEG_OUT.value, now_ns)
+            else:
+                self._emit(EntryAbandoned(self._seq, now_ns, trade.trade_id, trade.reason))
+                self._forget(trade, now_ns)
+        elif not trade.long.held:
+            self._close(trade, trade.reason, now_ns)
+        elif not trade.urgent and trade.rounds <= self._rules.exit_requotes:
+            self._quote_exit(trade, now_ns)
+        else:
+            for leg in (trade.long, trade.short):
+                top = self.exchange.top(leg.index)
+                if top is not None:
+                    leg.plan = top.bid if leg.leg is Leg.LONG else top.ask
+            self._market(trade, [self._steps(trade, 0)], now_ns)
+
+    def _hedge(self, trade: _Trade, now_ns: int) -> None:
+        """Complete the missing leg if the trade still earns something then, else take the filled one back; on the way
+        out, close what is left. The other way is tried where the first is refused or not open."""
+        grid = trade.pair.grid
+        lower = floor_to(min(trade.long.held, trade.short.held), grid)
+        if not trade.entering:
+            trade.urgent = True
+            self._market(trade, [self._steps(trade, 0), self._steps(trade, lower)], now_ns)
+            return
+        upper = floor_to(max(trade.long.held, trade.short.held), grid)
+        complete, unwind = self._steps(trade, upper), self._steps(trade, lower)
+        ways = [complete, unwind] if self._completing_pays(trade, upper, now_ns) else [unwind, complete]
+        if trade.attempts % 2:
+            ways.reverse()
+        self._market(trade, ways, now_ns)
+
+    def _completing_pays(self, trade: _Trade, target: int, now_ns: int) -> bool:
+        missing = trade.long if trade.naked < 0 else trade.short
+        size = target - missing.held
+        top = self.exchange.top(missing.index)
+        side = missing.leg.opening_side
+        depth = self.exchange.depth(missing.index, side, now_ns)
+        if size <= 0 or top is None or not depth:
+            return False
+        slippage = max(self._rules.slippage_floor_bps, self._rules.slippage_per_depth_bps * size / depth)
+        touch = top.ask if side is OrderSide.LONG else top.bid
+        return self._edge(trade, missing, size, touch * (1 + side.sign * Fraction(slippage) / 10_000)) >= 0
+
+    def _steps(self, trade: _Trade, target: int) -> list[_Step]:
+        """The market orders after which both legs hold ``target``."""
+        steps = []
+        for leg in (trade.long, trade.short):
+            if target > leg.held:
+                steps.append(_Step(leg, leg.leg.opening_side, target - leg.held))
+            elif target < leg.held:
+                steps.append(_Step(leg, leg.leg.opening_side.opposite, leg.held - target))
+        return steps
+
+    def _market(self, trade: _Trade, ways: list[list[_Step]], now_ns: int) -> None:
+        """Send the first way that every venue would take whole; else as much of one as they would; else wait."""
+        for steps in ways:
+            if all(self._takes(step, now_ns) >= step.size for step in steps):
+                break
+        else:
+            for way in ways:
+                steps = self._part(trade, way, now_ns)
+                if steps:
+                    break
+            else:
+                trade.waiting = True
+                return
+        for step in steps:
+            if not trade.leg_outs or trade.phase not in trade.leg_outs:
+                purpose = Purpose.EXIT
+            elif step.side is step.leg.leg.opening_side or not trade.entering:
+                purpose = Purpose.HEDGE
+            else:
+                purpose = Purpose.UNWIND
+            self._send(trade, step.leg, purpose, step.side, step.size, None, now_ns)
+
+    def _takes(self, step: _Step, now_ns: int) -> int:
+        """How much of a step its venue would take now, on its grid."""
+        leg, rules = step.leg, self._rules
+        if self.exchange.usable(leg.index, now_ns):
+            return 0
+        most, per = rules.max_depth_share
+        size = min(step.size, floor_to(self.exchange.depth(leg.index, step.side, now_ns) * most // per, leg.step))
+        closing = step.side is not leg.leg.opening_side
+        top = self.exchange.top(leg.index)
+        if size <= 0 or top is None:
+            return 0
+        price = top.ask if step.side is OrderSide.LONG else top.bid
+        return 0 if check_order(leg.listing, size, price, True, closing) else size
+
+    def _part(self, trade: _Trade, steps: list[_Step], now_ns: int) -> list[_Step]:
+        """What can be sent of ``steps`` now without making the legs more unequal; the rest waits for new quotes."""
+        if trade.naked:
+            # Only the orders that bring the legs nearer to each other, however little.
+            more = trade.long if trade.naked > 0 else trade.short
+            useful = [step for step in steps if (step.side is step.leg.leg.opening_side) != (step.leg is more)]
+            most = abs(trade.naked)
+            parts = [step._replace(size=min(step.size, floor_to(most, step.leg.step))) for step in useful]
+            return [step._replace(size=size) for step in parts if (size := self._takes(step, now_ns))]
+        size = floor_to(min(self._takes(step, now_ns) for step in steps), trade.pair.grid)
+        return [step._replace(size=size) for step in steps] if size else []
+
+    def _count_hedge(self, trade: _Trade, leg: _Leg, side: OrderSide, fill: Filled, fee: Decimal) -> None:
+        """What a hedge's fill lost: against the planned price where it completes what was planned, with the fees of
+        the round trip where it takes the filled leg back."""
+        trade.hedged += fill.size
+        trade.hedge_notional += fill.price * fill.size
+        if trade.entering and side is not leg.leg.opening_side:
+            entry = Fraction(leg.paid, leg.opened)
+            fees = Fraction(fee) * UNITS**2 + entry * fill.size * Fraction(leg.listing.taker_fee)
+            trade.hedge_loss += side.sign * (fill.price - entry) * fill.size + fees
+        else:
+            trade.hedge_loss += side.sign * (fill.price - leg.plan) * fill.size
+
+    def _log_hedged(self, trade: _Trade, now_ns: int) -> None:
+        if trade.leg_outs.get(trade.phase) is not False:
+            return
+        trade.leg_outs[trade.phase] = True
+        # A fill that raced the cancellation may have made a hedge unnecessary: then the legs met at the plan's price.
+        missing = trade.long if trade.long.changed_ns >= trade.short.changed_ns else trade.short
+        price = Fraction(trade.hedge_notional, trade.hedged) if trade.hedged else Fraction(missing.plan)
+        cost = posted(_price(max(trade.hedge_loss, Fraction(0)) / UNITS))
+        trade.leg_out_cost = EXACT.add(trade.leg_out_cost, cost)
+        trade.hedged, trade.hedge_notional, trade.hedge_loss = 0, 0, Fraction(0)
+        self._emit(
+            LegOutHedged(self._seq, now_ns, trade.trade_id, trade.phase, from_units(round(price)), cost)
+        )  # fmt: skip
+
+    # Exit
+
+    def _look_at(self, listing: int, now_ns: int, funding: bool = False) -> None:
+        """A new price or rate: evaluate the exits of its trades, and try again what waits."""
+        for trade in tuple(self._trades_of[listing]):
+            if trade.waiting:
+                if not trade.live:
+                    self._settle(trade, now_ns)
+                continue
+            if trade.stage is not _Stage.ACTIVE and trade.stage is not _Stage.EXIT_QUOTE:
+                continue
+            long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
+            if long_top is None or short_top is None:
+                continue
+            watch = trade.watch
+            if watch is None or funding:
+                watch = trade.watch = self._watch_of(trade, trade.unrealized)
+                delta = self.scanner.funding_delta(trade.long.index, trade.short.index, now_ns)
+                trade.converged = delta is not None and delta < self._rules.funding_floor
+            value = long_top.bid * watch.long_weight - short_top.ask * watch.short_weight
+            if watch.limit < value < watch.target and not trade.converged:
+                continue
+            if self.exchange.usable(trade.long.index, now_ns) or self.exchange.usable(trade.short.index, now_ns):
+                continue
+            delta = self.scanner.funding_delta(trade.long.index, trade.short.index, now_ns)
+            conditions = exit_conditions(watch, long_top.bid, short_top.ask, delta, self._rules)
+            if trade.stage is _Stage.ACTIVE:
+                if conditions:
+                    self._leave(trade, conditions, watch, long_top, short_top, delta, now_ns)
+            elif ExitReason.LOSS_LIMIT in conditions and not trade.naked:
+                trade.urgent = True
+                self._end_round(trade, ExitReason.LOSS_LIMIT.value, now_ns)
+
+    def _watch_of(self, trade: _Trade, unrealized: Decimal) -> ExitWatch:
+        long, short = trade.long, trade.short
+        holding = Holding(
+            long.held,
+            short.held,
+            long.cash + long.realised + short.cash + short.realised,
+            EXACT.subtract(trade.fees, trade.funding),
+            long.listing.taker_fee,
+            short.listing.taker_fee,
+        )
+        return exit_watch(holding, trade.projected, unrealized, self._rules)
+
+    def _leave(
+        self,
+        trade: _Trade,
+        conditions: tuple[ExitReason, ...],
+        watch: ExitWatch,
+        long_top: Quote,
+        short_top: Quote,
+        delta: Decimal | None,
+        now_ns: int,
+    ) -> None:
+        trade.reason = conditions[0].value
+        spread = Decimal((short_top.bid - long_top.ask) * 10_000)
+        self._emit(
+            TradeExiting(
+                self._seq,
+                now_ns,
+                trade.trade_id,
+                trade.reason,
+                tuple(condition.value for condition in conditions),
+                watch.unrealized(long_top.bid, short_top.ask),
+                posted(quotient(spread, Decimal(long_top.ask))),
+                delta,
+            )
+        )
+        trade.stage = _Stage.EXIT_SETTLE
+        trade.urgent = conditions[0] is ExitReason.LOSS_LIMIT
+        self._settle(trade, now_ns)
+
+    def _quote_exit(self, trade: _Trade, now_ns: int) -> None:
+        """Limits on both legs where they join the best price of their side."""
+        long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
+        if (
+            long_top is None
+            or short_top is None
+            or any(self.exchange.usable(leg.index, now_ns) for leg in (trade.long, trade.short))
+        ):
+            trade.waiting = True
+            return
+        trade.stage = _Stage.EXIT_QUOTE
+        trade.rounds += 1
+        for leg, price in ((trade.long, long_top.ask), (trade.short, short_top.bid)):
+            leg.plan = price
+            self._send(trade, leg, Purpose.EXIT, leg.leg.opening_side.opposite, leg.held, price, now_ns)
+        self._timers.at(
+            now_ns + self._rules.leg_timeout_ns, Rank.TIMER, partial(self._end_exit_quote, trade, trade.rounds)
+        )
+
+    def _end_exit_quote(self, trade: _Trade, rounds: int, now_ns: int) -> None:
+        if trade.stage is _Stage.EXIT_QUOTE and trade.rounds == rounds:
+            self._end_round(trade, "timeout", now_ns)
+
+    def _close(self, trade: _Trade, reason: str, now_ns: int) -> None:
+        spent = trade.long.realised + trade.short.realised
+        actual = EXACT.add(EXACT.subtract(_money(-spent), trade.fees), trade.funding)
+        self._emit(
+            TradeClosed(
+                self._seq,
+                now_ns,
+                trade.trade_id,
+                reason,
+                EXACT.add(actual, trade.leg_out_cost),
+                trade.leg_out_cost,
+                actual,
+            )
+        )
+        self._forget(trade, now_ns)
+        self._check_capital(now_ns)
+
+    # Funding, value, capital
+
+    def _settle_funding(self, event: FundingSettled) -> None:
+        """Pay each leg what it held strictly before the settlement."""
+        now_ns = event.time_ns
+        if event.mark <= 0 or not event.rate.is_finite():
+            self.rejected["funding_malformed"] += 1
+            return
+        for trade in tuple(self._trades_of[event.listing]):
+            leg = trade.long if trade.long.index == event.listing else trade.short
+            quantity = leg.held_before if leg.changed_ns == now_ns else leg.held
+            if not quantity:
+                continue
+            amount = funding_payment(leg.leg, quantity, event.mark, event.rate)
+            self._emit(
+                FundingPaid(
+                    seq=self._seq,
+                    time_ns=now_ns,
+                    trade_id=trade.trade_id,
+                    leg=leg.leg,
+                    exchange=leg.listing.venue,
+                    symbol=leg.listing.symbol,
+                    quantity=from_units(quantity),
+                    mark=from_units(event.mark),
+                    rate=event.rate,
+                    amount=amount,
+                )
+            )
+            trade.funding = EXACT.add(trade.funding, amount)
+            trade.watch = None
+            self._check_capital(now_ns)
+
+    def _start_ticking(self, now_ns: int) -> None:
+        self._ticking = True
+        self._timers.at(-(-now_ns // _MINUTE) * _MINUTE, Rank.TICK, self._tick)
+
+    def _tick(self, now_ns: int) -> None:
+        """Value the portfolio as if it were closed now: price P&L not yet posted, less the fees of closing."""
+        money, missing = 0, []
+        for trade in self._trades.values():
+            for leg in trade.legs.values():
+                if not leg.held:
+                    continue
+                top = self.exchange.top(leg.index)
+                if top is None or self.exchange.usable(leg.index, now_ns):
+                    missing.append(f"{leg.listing.venue} {leg.listing.symbol}")
+                    continue
+                price = top.bid if leg.leg is Leg.LONG else top.ask
+                value = leg.held * price
+                fee = value * to_units(leg.listing.taker_fee)
+                money += (leg.leg.opening_side.sign * value - leg.cash) * UNITS - fee
+        unrealized = None if missing else posted(Decimal(money).scaleb(-_SQUARED - 10, context=EXACT))
+        portfolio = self.portfolio
+        self._emit(
+            Valued(
+                self._seq,
+                now_ns,
+                portfolio.available,
+                portfolio.total_open,
+                portfolio.realised,
+                unrealized,
+                tuple(dict.fromkeys(missing)),
+            )
+        )
+        self._timers.at(now_ns + _MINUTE, Rank.TICK, self._tick)
+
+    def _check_capital(self, now_ns: int) -> None:
+        if self.portfolio.available < 0 and not self.portfolio.halted:
+            self._emit(Halted(self._seq, now_ns, "available capital is below zero"))
+
+    # After a restart
+
+    def recover(self, now_ns: int) -> None:
+        """Take up the portfolio's open trades at ``now_ns`` without the feed's past.
+
+        Orders that were working are gone with the process that simulated them and are logged as cancelled
+        (``restart``). An entry of which nothing filled is abandoned; legs that differ are hedged as soon as their books
+        are known, and halt the trader when that takes longer than the time allowed; a trade that was being left is left
+        at the market. Active trades go on. Raises ValueError when a trade's listing is not among the feed's.
+        """
+        self._timers.run_through(now_ns)
+        self._now_ns = max(self._now_ns, now_ns)
+        for value in self.portfolio.open_trades:
+            trade = self._restored(value)
+            self._hold(trade)
+            for order in value.orders.values():
+                if order.status is OrderStatus.PENDING:
+                    self._emit(OrderCancelled(self._seq, now_ns, order.id, "restart"))
+            if value.status is TradeStatus.ACTIVE:
+                continue
+            self._guard(trade, now_ns)
+            if trade.naked:
+                filled = [order.filled_at for order in value.orders.values() if order.filled_at is not None]
+                trade.filled_ns = max(filled)
+            self._settle(trade, now_ns)
+
+    def _restored(self, value: PaperTrade) -> _Trade:
+        indices = {(listing.venue, listing.symbol): index for index, listing in enumerate(self._listings)}
+        legs = {}
+        places = {
+            Leg.LONG: (value.long_exchange, value.long_symbol),
+            Leg.SHORT: (value.short_exchange, value.short_symbol),
+        }
+        for name, place in places.items():
+            index = indices.get(place)
+            if index is None:
+                raise ValueError(f"trade {value.id} holds {' '.join(place)}, which the feed does not list")
+            legs[name] = _Leg(name, index, self._listings[index], 0)
+        pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
+        entries = [to_units(order.size) for order in value.orders.values() if order.purpose is Purpose.ENTRY]
+        # The harder leg was ordered whole; without any order the proposal itself is what was planned.
+        quantity = max(entries, default=to_units(value.quantity))
+        trade = _Trade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair, quantity)
+        trade.delta, trade.projected = value.funding_delta_entry, value.projected_profit_usd
+        trade.orders = len(value.orders)
+        trade.fees, trade.funding, trade.leg_out_cost = value.fees_usd, value.funding_usd, value.leg_out_cost_usd
+        for order in value.orders.values():
+            leg = legs[order.leg]
+            leg.plan = to_units(order.price)
+            if order.filled_at is not None:
+                size, notional = to_units(order.filled_size), int(order.filled_notional.scaleb(_SQUARED, context=EXACT))
+                opening = order.side is order.leg.opening_side
+                leg.held += size if opening else -size
+                leg.cash += order.side.sign * notional
+                leg.opened += size if opening else 0
+                leg.paid += notional if opening else 0
+                if not leg.held:
+                    leg.realised, leg.cash = leg.realised + leg.cash, 0
+        # A leg that was never ordered was planned at the other's price and the spread.
+        spread = 1 + Fraction(value.entry_spread_bps) / 10_000
+        legs[Leg.LONG].plan = legs[Leg.LONG].plan or round(legs[Leg.SHORT].plan / spread)
+        legs[Leg.SHORT].plan = legs[Leg.SHORT].plan or round(legs[Leg.LONG].plan * spread)
+        for event in (value.leg_out_event, value.exit_leg_out_event):
+            if event is not None:
+                trade.leg_outs[event.phase] = event.hedge_executed
+        if value.status is TradeStatus.PENDING:
+            trade.stage, trade.reason = _Stage.ENTRY_SETTLE, "restart"
+            return trade
+        if value.entry_unrealized_usd is None or value.status is TradeStatus.CLOSED:
+            raise ValueError(f"trade {value.id} is {value.status} and cannot be taken up")
+        trade.unrealized = value.entry_unrealized_usd
+        trade.projected = quotient(
+            EXACT.multiply(trade.projected, Decimal(to_units(value.quantity))), Decimal(trade.quantity)
+        )
+        if value.status is TradeStatus.ACTIVE:
+            trade.stage = _Stage.ACTIVE
+        else:
+            trade.stage, trade.urgent = _Stage.EXIT_SETTLE, True
+            trade.reason = value.exit_reason or ""
+        return trade
+
+    # Bookkeeping
+
+    @property
+    def _seq(self) -> int:
+        return self.portfolio.seq + 1
+
+    def _emit(self, event: Event) -> None:
+        self.portfolio.apply(event)
+        self._write(event)
+
+    def _hold(self, trade: _Trade) -> None:
+        self._trades[trade.trade_id] = trade
+        self._trades_of[trade.long.index].append(trade)
+        self._trades_of[trade.short.index].append(trade)
+
+    def _forget(self, trade: _Trade, now_ns: int) -> None:
+        del self._trades[trade.trade_id]
+        self._trades_of[trade.long.index].remove(trade)
+        self._trades_of[trade.short.index].remove(trade)
+        self._pausing[trade.asset] = now_ns + self._rules.reentry_pause_ns
+
+    def _send(
+        self, trade: _Trade, leg: _Leg, purpose: Purpose, side: OrderSide, size: int, limit: int | None, now_ns: int
+    ) -> None:
+        trade.orders += 1
+        order = _Order(f"{trade.trade_id}-{trade.orders}", trade, leg, purpose, side, size, limit)
+        price = limit
+        if price is None:
+            top = self.exchange.top(leg.index)
+            if top is None:
+                raise ValueError(f"a market order on {leg.listing.venue} {leg.listing.symbol} without a book")
+            price = top.ask if side is OrderSide.LONG else top.bid
+        trade.live.append(order)
+        self._orders[order.order_id] = order
+        self._emit(
+            OrderSubmitted(
+                seq=self._seq,
+                time_ns=now_ns,
+                order_id=order.order_id,
+                trade_id=trade.trade_id,
+                leg=leg.leg,
+                purpose=purpose,
+                exchange=leg.listing.venue,
+                symbol=leg.listing.symbol,
+                side=side,
+                order_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
+                price=from_units(price),
+                size=from_units(size),
+            )
+        )
+        self.exchange.send(
+            order.order_id, leg.index, side, size, limit, now_ns, reduce_only=side is not leg.leg.opening_side
+        )  # fmt: skip
+
+    def _drop(self, order: _Order) -> None:
+        order.trade.live.remove(order)
+        del self._orders[order.order_id]
+
+
+def _money(squared: int) -> Decimal:
+    """A price times a size, both in integer units, in quote currency."""
+    return Decimal(squared).scaleb(-_SQUARED, context=EXACT)
+
+
+def _price(units: Fraction) -> Decimal:
+    """A price in quote currency, to 60 digits: only what is compared or rounded next is made of it."""
+    return quotient(Decimal(units.numerator), Decimal(units.denominator * UNITS))
