@@ -137,7 +137,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("final_equity", "USD", "Equity a backtest ended with", BACKTEST),
     Metric("volatility", "fraction", "Yearly deviation of returns (per cent in results.json)", BACKTEST),
     Metric("total_signals", "count", "Signals a backtest saw", BACKTEST),
-    Metric("signal_to_trade_ratio", "ratio", "Trades / signals of a backtest", BACKTEST),
+    Metric("signal_to_trade_ratio", "ratio", "Signals / fills of a backtest", BACKTEST),
 )
 
 # Where a record's field has another name than the brief's metric: two records of the brief name one number differently.

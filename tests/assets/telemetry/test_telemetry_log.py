@@ -13,6 +13,7 @@ from assets.telemetry.performance_monitor import PerformanceMonitor, Performance
 from assets.telemetry.performance_tracker import TradePerformance
 from assets.telemetry.telemetry_log import (
     METRICS,
+    DayTicks,
     append_tick,
     grid_instant,
     metric_values,
@@ -93,8 +94,7 @@ def test_a_torn_end_is_passed_over_and_the_next_writer_goes_on(tmp_path: Path) -
     append_tick(store, "simulated", at(0), 10)
     with (tmp_path / KEY).open("ab") as log:
         log.write(dump_line(tick_document(at(10)))[:40])
-    assert read_ticks(store, "simulated", DAY) == read_ticks(store, "simulated", DAY)
-    assert read_ticks(store, "simulated", DAY).ticks == (at(0),)
+    assert read_ticks(store, "simulated", DAY) == DayTicks((at(0),), 0)
     assert append_tick(store, "simulated", at(10), 10)
     assert read_ticks(store, "simulated", DAY).ticks == (at(0), at(10))
 
