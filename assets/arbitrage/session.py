@@ -1,0 +1,274 @@
+"""One UTC day of the paper trader: its feed, its engine and its stored log.
+
+A killed session is begun again from its log. Where the feed can be asked again (a recording, the simulation) the day is
+computed anew from its start and every stored event must come out the same, byte for byte. Where it cannot (a live
+feed), or does not give them again, the stored events are folded, what was under way is put right (``Engine.recover``)
+and the day goes on from now.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+from assets.arbitrage.arbitrage_desk import ArbitrageDesk
+from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
+from assets.arbitrage.engine import Engine
+from assets.arbitrage.events import Event, SessionOpened, Valued
+from assets.arbitrage.journal import Journal
+from assets.arbitrage.portfolio import Portfolio
+from assets.arbitrage.rules import Rules
+from assets.arbitrage.scanner import Scanner
+from assets.arbitrage.view import CapitalPoint, TraderView, build_view, capital_point
+from resources.documents import Document, load_document
+from resources.feed import NANOSECONDS, Trade
+from resources.store import Store
+from resources.store.once import create_once, find
+
+_log = logging.getLogger(__name__)
+
+DAY_NS = 86_400 * NANOSECONDS
+# Events of a catch-up stored together: a segment of some hundred kilobytes.
+_SEGMENT = 1_000
+_CAPITAL_POINTS = 24 * 60  # a day of minutes
+
+
+class SessionError(Exception):
+    """A session cannot be begun or resumed; the message says which day and what to do."""
+
+
+class Diverged(SessionError):
+    """A repeatable feed did not give the stored events again: the feed or the program has changed."""
+
+
+def day_of(time_ns: int) -> str:
+    """The UTC day (YYYY-MM-DD) an instant belongs to."""
+    return datetime.fromtimestamp(time_ns // NANOSECONDS, UTC).date().isoformat()
+
+
+def start_of(day: str) -> int:
+    """The first nanosecond of a UTC day. Raises ValueError when ``day`` is none."""
+    return int(datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).timestamp()) * NANOSECONDS
+
+
+def day_key(source: str, day: str, name: str) -> str:
+    """Where something of one day lies: ``log`` (the journal's folder), ``closing.json``, what Dagster makes of them."""
+    return f"arbitrage/{source.lower()}/{day}/{name}"
+
+
+def closing_of(store: Store, source: str, day: str) -> Document | None:
+    """What a day that has ended left behind, None while it has not."""
+    return find(store, day_key(source, day, "closing.json"))
+
+
+def last_closing(store: Store, source: str, before: str) -> Document | None:
+    """The closing of the newest day before ``before`` that has one; sessions of other days may lie between."""
+    prefix = f"arbitrage/{source.lower()}/"
+    days = {entry.key.removeprefix(prefix).partition("/")[0] for entry in store.list(prefix)}
+    for day in sorted((day for day in days if day < before), reverse=True):
+        closing = closing_of(store, source, day)
+        if closing is not None:
+            return closing
+    return None
+
+
+def stored_events(store: Store, source: str, day: str) -> Iterator[Event]:
+    """The log of a day as stored, verified. Raises JournalError when it is damaged."""
+    return Journal.open(store, day_key(source, day, "log")).events()
+
+
+def portfolio_before(store: Store, opened: SessionOpened) -> Portfolio:
+    """The portfolio a session began with, waiting for its SessionOpened. Raises SessionError when what it was carried
+    from is not what it was then."""
+    if not opened.carried:
+        return Portfolio()
+    closing = closing_of(store, opened.source, opened.carried_day)
+    if closing is None or closing["state"]["log_sha256"] != opened.carried:
+        raise SessionError(f"{opened.day} goes on from {opened.carried_day}, whose stored closing is another one")
+    return Portfolio.from_carried(closing["state"])
+
+
+def fold(store: Store, source: str, day: str) -> tuple[Portfolio, list[Event]]:
+    """The stored day folded, and its events. Raises SessionError when there is none, JournalError, LogError."""
+    events = list(stored_events(store, source, day))
+    if not events or not isinstance(events[0], SessionOpened):
+        raise SessionError(f"no session of {day} is stored for {source}")
+    portfolio = portfolio_before(store, events[0])
+    for event in events:
+        portfolio.apply(event)
+    return portfolio, events
+
+
+class Session:
+    """Follows one day. ``advance_to`` moves it, ``flush`` stores what happened, ``close`` ends the day.
+
+    ``resumed`` says how it was begun: "" for a new day, "replayed" or "recovered".
+    """
+
+    def __init__(self, desk: ArbitrageDesk, day: str, now_ns: int) -> None:
+        """Begin or resume ``day``. ``now_ns`` is used where the feed's past is gone.
+
+        Raises SessionError, JournalError and LogError when the stored log cannot be gone on with.
+        """
+        self._store, self.feed, self.day = desk.store, desk.feed, day
+        self.source = self.feed.source
+        self.start_ns, self.end_ns = start_of(day), start_of(day) + DAY_NS
+        self.cursor_ns = self.start_ns  # the feed's events before it have been taken
+        if closing_of(self._store, self.source, day) is not None:
+            raise SessionError(f"the session of {day} has been closed")
+        self._journal = Journal.open(self._store, day_key(self.source, day, "log"))
+        self._stored: Iterator[bytes] | None = None
+        self._pending: list[Event] = []
+        self.trades: list[Trade] = []  # public trades since the last ``take_trades``
+        self._keeps_trades = False
+        stored_first = next(self._journal.events(), None)
+        if stored_first is None:
+            self.resumed = ""
+            self._begin(desk.rules, self.start_ns if self.feed.repeatable else max(now_ns, self.start_ns))
+            return
+        if not isinstance(stored_first, SessionOpened):
+            raise SessionError(f"the log of {day} does not begin with its opening")
+        self._require_listings(stored_first)
+        if self.feed.repeatable:
+            try:
+                self._replay(stored_first)
+                self.resumed = "replayed"
+                return
+            except Diverged as error:
+                _log.error("%s; the stored log is gone on with instead", error)
+        self._recover(stored_first, now_ns)
+        self.resumed = "recovered"
+
+    @property
+    def seq(self) -> int:
+        """The newest stored event."""
+        return self._journal.head_seq
+
+    def keep_trades(self) -> None:
+        """From now on public trades are kept for whoever publishes them."""
+        self._keeps_trades = True
+
+    def take_trades(self) -> list[Trade]:
+        taken, self.trades = self.trades, []
+        return taken
+
+    def advance_to(self, now_ns: int) -> None:
+        """Take the feed's events up to ``now_ns`` (exclusive), and what is due by then."""
+        until = min(now_ns, self.end_ns)
+        if until <= self.cursor_ns:
+            return
+        on_event = self.engine.on_event
+        for event in self.feed.events(self.cursor_ns, until):
+            on_event(event)
+            if self._keeps_trades and type(event) is Trade:
+                self.trades.append(event)
+            if len(self._pending) >= _SEGMENT:
+                self.flush()
+        self.engine.advance(until - 1)
+        self.cursor_ns = until
+
+    def flush(self) -> list[Event]:
+        """Store what happened since the last flush, as one segment; returns it. Raises Overtaken when another process
+        trades this day too."""
+        flushed, self._pending = self._pending, []
+        self._journal.append(flushed)
+        return flushed
+
+    def close(self) -> list[Event]:
+        """Take the day to its end and store what the next one goes on from. Returns the last events."""
+        self.advance_to(self.end_ns)
+        last = self.flush()
+        log_sha256 = self._journal.sha256()
+        create_once(
+            self._store,
+            day_key(self.source, self.day, "closing.json"),
+            lambda: {
+                "day": self.day,
+                "source": self.source,
+                "last_seq": self._journal.head_seq,
+                "state": self.portfolio.carried_document(log_sha256),
+            },
+        )
+        return last
+
+    def view(self) -> TraderView:
+        """What screens show of it now."""
+        rejected = self.engine.rejected + self.engine.exchange.rejected
+        return build_view(
+            self.portfolio, self.engine.scanner, self.capital[-_CAPITAL_POINTS:], self.cursor_ns, refused=rejected
+        )
+
+    # Beginning
+
+    def _begin(self, rules: Rules, time_ns: int) -> None:
+        closing = None if self.feed.days() else last_closing(self._store, self.source, self.day)
+        state = None if closing is None else closing["state"]
+        self._open(
+            SessionOpened(
+                seq=0,
+                time_ns=time_ns,
+                source=self.source,
+                day=self.day,
+                starting_capital=rules.starting_capital if state is None else state["starting_capital"],
+                rules=value_to_document(rules),
+                listings=tuple(value_to_document(listing) for listing in self.feed.listings),
+                carried_day="" if state is None else state["day"],
+                carried="" if state is None else state["log_sha256"],
+            )
+        )
+
+    def _open(self, opened: SessionOpened) -> None:
+        """The state after ``opened``, and after taking up what it carries."""
+        self._build(opened)
+        self.portfolio.apply(opened)
+        self._write(opened)
+        if self.portfolio.open_trades:
+            self.engine.recover(opened.time_ns)
+
+    def _build(self, opened: SessionOpened) -> None:
+        rules = rules_from_document(opened.rules)
+        self.capital: list[CapitalPoint] = []
+        self.portfolio = portfolio_before(self._store, opened)
+        scanner = Scanner(self.feed.listings, rules)
+        self.engine = Engine(self.feed.listings, rules, self._write, self.portfolio, scanner)
+        self.cursor_ns = opened.time_ns
+
+    def _write(self, event: Event) -> None:
+        if isinstance(event, Valued):
+            self.capital.append(capital_point(event))
+        if self._stored is not None:
+            line = next(self._stored, None)
+            if line is not None:
+                if line != to_line(event):
+                    raise Diverged(f"event {event.seq} of {self.day} is not the stored one")
+                return
+            self._stored = None
+        self._pending.append(event)
+
+    def _replay(self, opened: SessionOpened) -> None:
+        """Compute the stored events anew, up to the time of the last. Raises Diverged when one comes out otherwise."""
+        lines = list(self._journal.lines())
+        self._stored = iter(lines)
+        self._open(opened)
+        self.advance_to(from_document(load_document(lines[-1])).time_ns + 1)
+        if self._stored is not None and next(self._stored, None) is not None:
+            raise Diverged(f"{self.day}: after event {self.portfolio.seq} more is stored than happens")
+        self._stored = None
+
+    def _recover(self, opened: SessionOpened, now_ns: int) -> None:
+        self._stored, self._pending = None, []
+        self._build(opened)
+        for event in self._journal.events():
+            self.portfolio.apply(event)
+            if isinstance(event, Valued):
+                self.capital.append(capital_point(event))
+        went_on = self.portfolio.time_ns + 1 if self.feed.repeatable else max(now_ns, self.portfolio.time_ns)
+        self.cursor_ns = min(went_on, self.end_ns)
+        self.engine.recover(self.cursor_ns)
+
+    def _require_listings(self, opened: SessionOpened) -> None:
+        stored = tuple(listing_from_document(document) for document in opened.listings)
+        if stored != self.feed.listings:
+            raise SessionError(
+                f"the session of {self.day} was begun with other listings than the feed has now: trade the same venues "
+                "today, or another store"
+            )
