@@ -76,6 +76,7 @@ class _Stage(Enum):
     ACTIVE = auto()
     EXIT_QUOTE = auto()  # exit limits are working
     EXIT_SETTLE = auto()  # cancel, then quote again or close at the market
+    OVER = auto()
 
 
 class _Pair(NamedTuple):
@@ -273,6 +274,9 @@ class Engine:
         self._orders: dict[str, _Order] = {}
         self._pausing: dict[str, int] = {}  # asset -> until
         self._told: dict[tuple[int, int], int | None] = {}  # refused opportunities by when they appeared
+        # Limits wait that long, and what fills at the last moment is hedged within as much again: a quote that would be
+        # too old to hedge by then is too old to begin with.
+        self._limits_ns = 2 * rules.leg_timeout_ns
         self._stopped = False
         self._ticking = not minute_ticks
         self._now_ns = 0
@@ -434,7 +438,7 @@ class Engine:
             return "funding_converged"  # it would be left on its first tick
         long, short = self._listings[found.long], self._listings[found.short]
         for index in (found.long, found.short):
-            if reason := exchange.usable(index, now_ns):
+            if reason := exchange.usable(index, now_ns + self._limits_ns):
                 return reason
         pair = self._pair(found.long, found.short)
         if not pair.possible:
@@ -824,16 +828,23 @@ class Engine:
             value = long_top.bid * watch.long_weight - short_top.ask * watch.short_weight
             if watch.limit < value < watch.target and not trade.converged:
                 continue
-            if self.exchange.usable(trade.long.index, now_ns) or self.exchange.usable(trade.short.index, now_ns):
-                continue
             delta = self.scanner.funding_delta(trade.long.index, trade.short.index, now_ns)
             conditions = exit_conditions(watch, long_top.bid, short_top.ask, delta, self._rules)
+            if not conditions:
+                continue
+            at_market = conditions[0] is ExitReason.LOSS_LIMIT
+            if not self._fresh(trade, now_ns + (trade.pair.budget_ns if at_market else self._limits_ns)):
+                continue
             if trade.stage is _Stage.ACTIVE:
-                if conditions:
-                    self._leave(trade, conditions, watch, long_top, short_top, delta, now_ns)
-            elif ExitReason.LOSS_LIMIT in conditions and not trade.naked:
+                self._leave(trade, conditions, watch, long_top, short_top, delta, now_ns)
+            elif at_market and not trade.naked:
                 trade.urgent = True
                 self._end_round(trade, ExitReason.LOSS_LIMIT.value, now_ns)
+
+    def _fresh(self, trade: _Trade, until_ns: int) -> bool:
+        """Whether both legs can be traded now and still could at ``until_ns`` if no further quote came."""
+        usable = self.exchange.usable
+        return not usable(trade.long.index, until_ns) and not usable(trade.short.index, until_ns)
 
     def _watch_of(self, trade: _Trade, unrealized: Decimal) -> ExitWatch:
         long, short = trade.long, trade.short
@@ -878,11 +889,7 @@ class Engine:
     def _quote_exit(self, trade: _Trade, now_ns: int) -> None:
         """Limits on both legs where they join the best price of their side."""
         long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
-        if (
-            long_top is None
-            or short_top is None
-            or any(self.exchange.usable(leg.index, now_ns) for leg in (trade.long, trade.short))
-        ):
+        if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._limits_ns):
             trade.waiting = True
             return
         trade.stage = _Stage.EXIT_QUOTE
@@ -1082,6 +1089,7 @@ class Engine:
         self._trades_of[trade.short.index].append(trade)
 
     def _forget(self, trade: _Trade, now_ns: int) -> None:
+        trade.stage = _Stage.OVER
         del self._trades[trade.trade_id]
         self._trades_of[trade.long.index].remove(trade)
         self._trades_of[trade.short.index].remove(trade)

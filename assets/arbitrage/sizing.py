@@ -15,6 +15,10 @@ from resources.feed import UNITS, to_units
 
 # Sizes are cut off at 8 decimals, never rounded up: a size may not exceed what it is a share of.
 _CUTTING = Context(prec=60, rounding=ROUND_DOWN)
+# One part in two of what is displayed is traded at most: sizes shrink between entry and a hedge, and what the books do
+# not show then cannot be hedged in time. A market order is priced up to 5/3 of what is displayed, so that it may shrink
+# to three tenths.
+_DISPLAYED_PARTS = 2
 
 
 class Sized(NamedTuple):
@@ -76,16 +80,17 @@ def floor_to(quantity: int, grid: int) -> int:
 def quantity_for(size: Decimal, price: int, grid: int, displayed: int, rules: Rules) -> Quantity:
     """The quantity of each leg for a notional of ``size`` at ``price``, the higher of the two (integer units).
 
-    Never more than ``displayed``, the smallest of the best sizes on the four sides the trade and its unwinding take:
+    Never more than half of ``displayed``, the smallest of the sizes on the four sides the trade and its unwinding take:
     what the books do not show cannot be hedged within the time allowed. Refusals: ``insufficient_depth`` (the books
     show less than the smallest trade), ``below_minimum`` (not one step of the common grid).
     """
     if price <= 0:
         raise ValueError(f"no quantity at a price of {price}")
     quantity = int(_CUTTING.multiply(size, Decimal(UNITS * UNITS))) // price
-    if quantity > displayed:
-        quantity = displayed
-        shown = Decimal(displayed * price).scaleb(-20, context=EXACT)
+    most = displayed // _DISPLAYED_PARTS
+    if quantity > most:
+        quantity = most
+        shown = Decimal(most * price).scaleb(-20, context=EXACT)
         size = _CUTTING.quantize(shown, POSTED)
         if size < rules.min_trade_usd:
             return Quantity(0, ZERO, "insufficient_depth")
