@@ -19,7 +19,7 @@ fractions only. Percentiles are nearest-rank (``percentile.py``).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
@@ -64,12 +64,12 @@ class MetricTick:
     time_ms: int
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in self.__slots__:
+            value = getattr(self, name)
             if value is not None:
-                finite(field.name, value)
-            elif field.name in ("fees", "realized"):
-                raise BadTelemetry(field.name, "money that was posted is never undefined")
+                finite(name, value)
+            elif name in ("fees", "realized"):
+                raise BadTelemetry(name, "money that was posted is never undefined")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and (value < low or (high is not None and value > high)):
@@ -152,7 +152,18 @@ def check_tick(document: Document) -> None:
 
 def parse_tick(document: Document) -> MetricTick:
     """The tick in a published document; a ``schema_version`` is passed over. Raises BadTelemetry."""
+    # A day has thousands: what we would have written ourselves is a tick, which is seen faster than checked.
+    try:
+        tick = _read(document)
+        if tick_document(tick) == document:
+            return tick
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        pass  # The schema says below what is wrong with it.
     check_tick(document)
+    return _read(document)
+
+
+def _read(document: Document) -> MetricTick:
     pnl = document["pnl"]
     return MetricTick(
         _exact(pnl["fees"]),
@@ -184,6 +195,8 @@ def _is_finite(value: float) -> bool:
 
 
 def _exact(value: Decimal | int | float) -> Decimal:
+    if isinstance(value, bool):
+        raise TypeError("a truth is no number, though Python counts it as one")
     # A float is what its shortest text says: 0.65, not the binary neighbour of it.
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 

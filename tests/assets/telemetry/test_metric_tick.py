@@ -237,3 +237,37 @@ def test_more_errors_than_records_are_a_mistake_of_the_caller() -> None:
             errors=3,
             handled=2,
         )
+
+
+JSON = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-200, 200),
+    st.decimals(-200, 200, places=3),
+    st.floats(-200, 200),
+    st.text(max_size=4),
+    st.just(Decimal("NaN")),
+    st.just([]),
+    st.fixed_dictionaries({"fees": st.just(1), "realized": st.booleans() | st.just(1), "unrealized": st.none()}),
+)
+
+
+@settings(max_examples=200)
+@given(TICKS, st.sampled_from([*json.loads(SAMPLE), "pnl.fees", "schema_version", "further"]), JSON)
+def test_no_way_of_reading_admits_what_the_schema_refuses(tick: MetricTick, field: str, value: object) -> None:
+    document = tick_document(tick)
+    if field == "pnl.fees":
+        document["pnl"]["fees"] = value
+    else:
+        document[field] = value
+    try:
+        check_tick(document)
+    except BadTelemetry:
+        with pytest.raises(BadTelemetry):
+            parse_tick(document)
+        return
+    if field == "timestamp" and Decimal(str(value)) * 1000 % 1:  # which a schema cannot say
+        with pytest.raises(BadTelemetry, match="more than milliseconds"):
+            parse_tick(document)
+        return
+    check_tick(tick_document(parse_tick(document)))
