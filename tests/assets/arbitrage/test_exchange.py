@@ -310,6 +310,9 @@ def test_what_was_taken_is_not_taken_again_until_something_else_is_shown(stage: 
     assert stage.words("c") == ["refused insufficient_depth"]
     stage.play(quote(3 * S, 100.1, 10, 100.5, 4))  # another offer at that price
     assert stage.fills("b") == [(units(100.5), units(2)), (units(100.5), units(4))]
+    stage.exchange.send("d", 0, LONG, units(1), units(100.5), 3 * S)  # b got that offer, resting as it was
+    stage.through(3 * S + LATENCY)
+    assert stage.words("d") == ["accepted"]
 
 
 def test_what_was_taken_is_remembered_as_long_as_a_quote_is_believed(stage: Stage) -> None:

@@ -47,6 +47,14 @@ def test_an_order_that_fills_whole_says_how_much_of_it_was_not_traded() -> None:
     assert queue.excess == 1
 
 
+def test_a_threshold_between_two_whole_units_is_reached_by_the_upper_one() -> None:
+    queue = QueueModel(Decimal("0.333"), partial_fills=False).new_order(10)
+    queue.trade(3)
+    assert not queue.is_filled
+    queue.trade(1)
+    assert queue.is_filled
+
+
 @pytest.mark.parametrize("model", [BRIEF, WHOLE, CONSERVATIVE])
 def test_a_depth_of_zero_alone_fills_nobody(model: QueueModel) -> None:
     queue = model.new_order(0)
