@@ -63,6 +63,10 @@ class InsufficientCoverage(BacktestRefused):
         self.coverage = coverage
 
 
+class Insolvent(BacktestRefused):
+    """Equity fell to zero or below: the venue has no margin calls, so nothing after that could have happened."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A wish to trade at ``time`` (UTC): ``quantity`` in contract units or ``notional`` in quote currency, above 0.
@@ -133,6 +137,9 @@ class BacktestEngine:
         self._valid: dict[str, Mark] = {}
         self._trades: list[Trade] = []
         self._funding: list[FundingPayment] = []
+        self._not_booked: list[tuple[datetime, str]] = []
+        self._stale_points = 0
+        self._pairs: dict[str, str] = {}
         self._looked = datetime.min.replace(tzinfo=UTC)
         self.equity = self.cash = self.peak_equity = self._capital
         self.unrealized_pnl = self.max_drawdown = ZERO
@@ -144,7 +151,7 @@ class BacktestEngine:
 
         Raises MixedCurrencies when signals or contracts are not all quoted in ``currency``; BadSignals for a signal no
         desk could understand; InsufficientCoverage when the market lacks too much of the period for a symbol the
-        signals name; BacktestRefused when the period is empty.
+        signals name; Insolvent when a point of the curve is not above zero; BacktestRefused when the period is empty.
         """
         if start.utcoffset() != timedelta(0) or end.utcoffset() != timedelta(0) or end < start:
             raise BacktestRefused(f"the period must run forward in UTC, got {start} to {end}")
@@ -162,6 +169,11 @@ class BacktestEngine:
 
         self._begin()
         self._looked = start
+        self._pairs = {
+            instrument.symbol: f"{instrument.base_asset}/{instrument.quote_asset}"
+            for instrument, _ in resolved.values()
+            if instrument
+        }
         records: list[SignalRecord | None] = [None] * len(signals)
         due: dict[datetime, list[int]] = {}
         for number, signal in enumerate(signals):
@@ -178,7 +190,6 @@ class BacktestEngine:
                 records[number] = record
             if instant in points:
                 self._point(instant)
-        held = self._book.held()
         return Report(
             currency=self._currency,
             source=self._market.name,
@@ -186,9 +197,11 @@ class BacktestEngine:
             points=tuple(self.equity_curve),
             trades=tuple(self._trades),
             signals=tuple(record for record in records if record is not None),
-            prices={symbol: self._valid[symbol].price for symbol in held},
+            prices={pair: self._valid[symbol].price for symbol, pair in self._pairs.items() if symbol in self._valid},
             funding=tuple(self._funding),
-            coverage={symbol: found.document() for symbol, found in coverage.items()},
+            coverage={self._pairs[symbol]: found.document() for symbol, found in coverage.items()},
+            funding_not_booked=tuple(self._not_booked),
+            stale_points=self._stale_points,
         )
 
     def _resolve(self, symbol: str, instruments: Instruments) -> tuple[Instrument | None, str]:
@@ -204,13 +217,16 @@ class BacktestEngine:
         events = []
         for rate in self._market.funding(symbols, self._looked, until):
             quantity = self._book.held_before(rate.symbol, rate.time)
-            if not quantity or rate.mark is None or not (rate.rate.is_finite() and rate.mark.is_finite()):
+            if not quantity:
+                continue
+            if rate.mark is None or not (rate.rate.is_finite() and rate.mark.is_finite()):
+                self._not_booked.append((rate.time, self._pairs[rate.symbol]))
                 continue
             with localcontext(EXACT):
                 amount = posted(-quantity * rate.mark * rate.rate)
             event_id = f"funding:{rate.symbol}:{to_iso(rate.time)}"
             events.append(Funding(event_id, rate.time, rate.symbol, quantity, rate.mark, rate.rate, amount))
-            self._funding.append(FundingPayment(rate.time, rate.symbol, amount))
+            self._funding.append(FundingPayment(rate.time, self._pairs[rate.symbol], amount))
         self._book.apply_all(events)
         self._looked = until
 
@@ -290,8 +306,8 @@ class BacktestEngine:
     def _book_fills(self, signal: Signal, execution: Execution) -> None:
         for fill in execution.fills:
             trade = Trade(
-                fill.fill_id, fill.time, fill.symbol, signal.side, fill.quantity, fill.price, fill.fee, signal.strategy,
-                self._currency,
+                fill.fill_id, fill.time, self._pairs[fill.symbol], signal.side, fill.quantity, fill.price, fill.fee,
+                signal.strategy, self._currency,
             )  # fmt: skip
             self._trades.append(trade)
             event = Fill(
@@ -301,11 +317,15 @@ class BacktestEngine:
             self._book.apply_all([event])
 
     def _point(self, instant: datetime) -> None:
-        self._valid.update(sift(self._market.marks(instant), instant, self._longest_age).accepted)
+        marks = sift(self._market.marks(instant), instant, self._longest_age)
+        self._valid.update(marks.accepted)
+        self._stale_points += any(marks.reason(symbol) for symbol in self._book.positions)
         prices = {symbol: self._valid[symbol].price for symbol in self._book.positions}
         equity, book = portfolio_value(self._book, prices), self._book
         if equity != portfolio_value_from_lots(book, prices):
             raise LedgerError(f"cash view and lot view of equity differ at {instant}")
+        if equity <= 0:
+            raise Insolvent(f"equity is {equity} at {instant}: no desk goes on from there")
         with localcontext(EXACT):
             self.unrealized_pnl = equity - self._capital - book.realised + book.fees - book.funding
             previous = self.equity

@@ -307,8 +307,11 @@ def _trades(table: _Raw | None, results: Mapping[str, Any], now: datetime, found
     _repeats(table, elsewhere, found)
     quotes = Counter(quoted_in(values.get("symbol", "")) for _, values in table.rows)
     named = {quote: rows for quote, rows in quotes.items() if quote}
-    if len(named) > 1:
-        found.add("mixed_quote_currencies", TRADES, None, **named)
+    stated = results.get("currency")
+    if len(named) > 1 or (named and isinstance(stated, str) and stated not in named):
+        found.add(
+            "mixed_quote_currencies", TRADES, None, **named, **({"stated": stated} if isinstance(stated, str) else {})
+        )
     held: dict[str, Decimal] = {}
     rates: list[tuple[int, Decimal, Decimal]] = []
     for line, values in table.rows:

@@ -160,8 +160,11 @@ class Holding:
 class Report:
     """Everything a report is computed from. All amounts in ``currency``.
 
-    ``points``: strictly ascending, the last one at the end. ``prices``: the closing mark of every symbol still held.
+    ``points``: strictly ascending, the last one at the end. ``prices``: the closing mark of every symbol that some
+    strategy still holds.
     ``source``: whose market it was (SIMULATED, REPLAY, ...). ``coverage``: what the data check found, by symbol.
+    ``funding_not_booked``: settlements on something held that came without a usable rate or mark. ``stale_points``:
+    points of the curve at which a held symbol had to be valued at a mark that was too old.
     Raises MixedCurrencies, or ReportContradiction when the last point's equity is not, to the last digit, what the
     fills, funding and flows leave.
     """
@@ -177,6 +180,8 @@ class Report:
     flows: tuple[CapitalFlow, ...] = ()
     opening: tuple[Holding, ...] = ()
     coverage: Mapping[str, Document] = field(default_factory=dict)
+    funding_not_booked: tuple[tuple[datetime, str], ...] = ()
+    stale_points: int = 0
 
     def __post_init__(self) -> None:
         currencies = {trade.currency for trade in self.trades} | {self.currency}
@@ -197,7 +202,7 @@ class Report:
         ids = [trade.trade_id for trade in self.trades]
         if len(set(ids)) < len(ids):
             raise ReportContradiction("trade ids repeat")
-        missing = sorted(symbol for symbol in self.held if symbol not in self.prices)
+        missing = sorted(self._owned - self.prices.keys())
         if missing:
             raise ReportContradiction(f"no closing price for {', '.join(missing)}")
         with localcontext(EXACT):
@@ -220,6 +225,19 @@ class Report:
             for trade in self.trades:
                 held[trade.symbol] = held.get(trade.symbol, ZERO) + trade.signed
         return {symbol: quantity for symbol, quantity in sorted(held.items()) if quantity}
+
+    @property
+    def _owned(self) -> set[str]:
+        """Symbols some strategy still holds, though what two of them hold may come to nothing together."""
+        owned: dict[tuple[str, str, str], Decimal] = {}
+        with localcontext(EXACT):
+            for holding in self.opening:
+                key = (holding.strategy, holding.group, holding.symbol)
+                owned[key] = owned.get(key, ZERO) + holding.quantity
+            for trade in self.trades:
+                key = (trade.strategy, trade.group, trade.symbol)
+                owned[key] = owned.get(key, ZERO) + trade.signed
+        return {symbol for (_, _, symbol), quantity in owned.items() if quantity}
 
     @property
     def held_value(self) -> Decimal:
@@ -478,6 +496,8 @@ def results_document(report: Report) -> Document:
         },
         "fees": _total(trade.fee for trade in report.trades),
         "funding": report.funding_total,
+        "funding_not_booked": [{"time": to_iso(time), "symbol": symbol} for time, symbol in report.funding_not_booked],
+        "stale_points": report.stale_points,
         "net_flows": report.net_flows,
         "held": report.held,
         "held_value": report.held_value,
