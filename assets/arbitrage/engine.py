@@ -887,16 +887,26 @@ class Engine:
         self._settle(trade, now_ns)
 
     def _quote_exit(self, trade: _Trade, now_ns: int) -> None:
-        """Limits on both legs where they join the best price of their side."""
+        """Limits on both legs where they join the best price of their side, for no more than could be hedged: what the
+        books show now on the sides a hedge would take. The rest is quoted in the next round."""
         long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
         if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._limits_ns):
+            trade.waiting = True
+            return
+        size = min(
+            trade.long.held,
+            self.exchange.depth(trade.long.index, OrderSide.SHORT, now_ns),
+            self.exchange.depth(trade.short.index, OrderSide.LONG, now_ns),
+        )
+        size = floor_to(size, trade.pair.grid)
+        if not size:
             trade.waiting = True
             return
         trade.stage = _Stage.EXIT_QUOTE
         trade.rounds += 1
         for leg, price in ((trade.long, long_top.ask), (trade.short, short_top.bid)):
             leg.plan = price
-            self._send(trade, leg, Purpose.EXIT, leg.leg.opening_side.opposite, leg.held, price, now_ns)
+            self._send(trade, leg, Purpose.EXIT, leg.leg.opening_side.opposite, size, price, now_ns)
         self._timers.at(
             now_ns + self._rules.leg_timeout_ns, Rank.TIMER, partial(self._end_exit_quote, trade, trade.rounds)
         )
