@@ -361,7 +361,7 @@ def _on_grid(values: _Floats, grid: int, what: str, file: Path) -> _Ints:
     counts = values * (UNITS / grid)
     whole = np.rint(counts)
     if (np.abs(counts - whole) > 1e-5).any():
-        off = values[int(np.abs(counts - whole).argmax())]
+        off = float(values[int(np.abs(counts - whole).argmax())])
         raise FeedError(f"recorded: {what} {off!r} of {file} is not a multiple of {Decimal(grid) / UNITS}")
     return whole.astype(np.int64)
 
