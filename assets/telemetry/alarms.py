@@ -7,7 +7,7 @@ is shown as such. ``AlarmBook`` keeps a notice from being repeated within ten mi
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from assets.telemetry.bad_telemetry import instant
+from assets.telemetry.bad_telemetry import BadTelemetry, instant
 from assets.telemetry.service_levels import ServiceLevel
 
 _SECOND = 10**9
@@ -35,8 +35,9 @@ class Readings:
     """What is known at ``now_ns``; None means that it never happened (``since_ns``, when watching began, then counts)
     or is unknown.
 
-    ``errors_last_minute`` counts the 60 s before now; ``naked_since_ns`` is when the oldest fill without its other leg
-    happened, None while every leg has one; ``drawdown_daily`` is a fraction in [-1, 0], None while it is unknown.
+    ``errors_last_minute`` counts the 60 s before now; ``naked_ns`` is the longest time that one leg stood without its
+    other since the last review, one that still does included (looking only at what stands now would miss what came and
+    went in between), None when none did; ``drawdown_daily`` is a fraction in [-1, 0], None while it is unknown.
     """
 
     now_ns: int
@@ -45,12 +46,16 @@ class Readings:
     errors_last_minute: int
     last_heartbeat_ns: int | None
     levels: tuple[ServiceLevel, ...]
-    naked_since_ns: int | None
+    naked_ns: int | None
     drawdown_daily: Decimal | None
 
     def __post_init__(self) -> None:
         instant("now_ns", self.now_ns)
         instant("since_ns", self.since_ns)
+        for name in ("naked_ns", "errors_last_minute"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise BadTelemetry(name, f"{value} is negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def judge(readings: Readings, limits: AlarmLimits) -> tuple[Judgement, ...]:
     now = readings.now_ns
     silent = now - (readings.since_ns if readings.last_tick_ns is None else readings.last_tick_ns)
     unheard = now - (readings.since_ns if readings.last_heartbeat_ns is None else readings.last_heartbeat_ns)
-    naked = None if readings.naked_since_ns is None else now - readings.naked_since_ns
+    naked = readings.naked_ns
     return (
         Judgement(NO_TICKS, silent >= limits.no_ticks_ns, f"the last metric tick is {_seconds(silent)} old"),
         Judgement(
@@ -104,7 +109,7 @@ def judge(readings: Readings, limits: AlarmLimits) -> tuple[Judgement, ...]:
         Judgement(
             NAKED,
             naked is not None and naked > limits.naked_ns,
-            "every leg has its other" if naked is None else f"one leg stands alone for {_seconds(naked)}",
+            "no leg stood alone" if naked is None else f"one leg stood alone for {_seconds(naked)}",
         ),
         _drawdown(readings.drawdown_daily, limits.drawdown_daily),
     )

@@ -25,7 +25,7 @@ QUIET = Readings(
     errors_last_minute=0,
     last_heartbeat_ns=NOW - 5 * SECOND,
     levels=(UPTIME,),
-    naked_since_ns=None,
+    naked_ns=None,
     drawdown_daily=Decimal("-0.01"),
 )
 ALL = ["no_ticks", "errors", "lost_heartbeat", "service_level:uptime", "naked_position", "drawdown"]
@@ -55,7 +55,7 @@ def test_all_alarms_are_silent_on_a_quiet_day() -> None:
         ("lost_heartbeat", {"last_heartbeat_ns": NOW - MINUTE - 1}, {"last_heartbeat_ns": NOW - MINUTE}),
         ("lost_heartbeat", {"last_heartbeat_ns": None}, {"last_heartbeat_ns": None, "since_ns": NOW - SECOND}),
         ("service_level:uptime", {"levels": (BREACHED,)}, {"levels": (replace(UPTIME, value=Decimal("0.995")),)}),
-        ("naked_position", {"naked_since_ns": NOW - SECOND // 2 - 1}, {"naked_since_ns": NOW - SECOND // 2}),
+        ("naked_position", {"naked_ns": SECOND // 2 + 1}, {"naked_ns": SECOND // 2}),
         ("drawdown", {"drawdown_daily": Decimal("-0.05")}, {"drawdown_daily": Decimal("-0.0499")}),
     ],
 )
@@ -88,7 +88,7 @@ def test_what_cannot_be_judged_neither_fires_nor_looks_silent(name: str, changes
 
 def test_details_say_the_number_and_the_limit() -> None:
     assert judged(errors_last_minute=42)["errors"].detail == "42 errors in the last minute, 10 are allowed"
-    assert judged(naked_since_ns=NOW - SECOND)["naked_position"].detail == "one leg stands alone for 1.000 s"
+    assert judged(naked_ns=SECOND)["naked_position"].detail == "one leg stood alone for 1.000 s"
     assert judged(drawdown_daily=Decimal("-0.07"))["drawdown"].detail == (
         "today's drawdown is -0.07 of the peak, the limit -0.05"
     )
@@ -148,9 +148,12 @@ def test_a_clock_set_back_does_not_silence_an_alarm() -> None:
     assert len(book.review(errors(NOW - 60 * MINUTE))) == 1
 
 
-def test_readings_without_a_time_are_refused() -> None:
-    with pytest.raises(BadTelemetry, match="now_ns"):
-        replace(QUIET, now_ns=0)
+@pytest.mark.parametrize(
+    ("field", "value"), [("now_ns", 0), ("since_ns", -1), ("naked_ns", -1), ("errors_last_minute", -1)]
+)
+def test_readings_that_cannot_be_are_refused(field: str, value: int) -> None:
+    with pytest.raises(BadTelemetry, match=field):
+        replace(QUIET, **{field: value})
 
 
 @settings(max_examples=80)
