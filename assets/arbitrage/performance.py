@@ -9,7 +9,7 @@ and the fields named here, money exact in quote currency, times in nanoseconds s
 | flow | time_ns, amount |
 | signal | time_ns, signal_id, symbol, quantity, notional, confidence, strategy |
 | entry_abandoned | time_ns, signal_id, reason |
-| fill | time_ns, order_id, signal_id, exchange, symbol, side (buy, sell), quantity, price, fee, slippage_bps, strategy |
+| fill | time_ns, order_id, signal_id, exchange, symbol, side (buy or sell), quantity, price, fee, slippage_bps |
 | funding | time_ns, signal_id, exchange, symbol, amount |
 | trade | pnl_usd, fees_usd, notional_usd, slippage_bps, opened_ns, closed_ns, strategy, confidence, close_reason |
 | point | time_ns, equity, cash, realized, unrealized, fees |
@@ -117,7 +117,6 @@ def _fill(event: OrderFilled, portfolio: Portfolio) -> Document:
         "price": event.price,
         "fee": event.fee,
         "slippage_bps": event.slippage_bps,
-        "strategy": STRATEGY,
     }
 
 

@@ -7,20 +7,22 @@ and the day goes on from now.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
 from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import Event, SessionOpened, Valued
 from assets.arbitrage.journal import Journal
+from assets.arbitrage.model import Leg
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
 from assets.arbitrage.view import CapitalPoint, TraderView, build_view, capital_point
 from resources.documents import Document, load_document
-from resources.feed import NANOSECONDS, Trade
+from resources.feed import NANOSECONDS, Trade, from_units
 from resources.store import Store
 from resources.store.once import create_once, find
 
@@ -104,12 +106,20 @@ class Session:
     ``resumed`` says how it was begun: "" for a new day, "replayed" or "recovered".
     """
 
-    def __init__(self, desk: ArbitrageDesk, day: str, now_ns: int) -> None:
-        """Begin or resume ``day``. ``now_ns`` is used where the feed's past is gone.
+    def __init__(
+        self,
+        desk: ArbitrageDesk,
+        day: str,
+        now_ns: int,
+        told: Callable[[Event, Portfolio], None] = lambda _event, _portfolio: None,
+    ) -> None:
+        """Begin or resume ``day``. ``now_ns`` is used where the feed's past is gone. ``told`` hears of every event of
+        the day once it is folded, stored ones included, before it is stored.
 
         Raises SessionError, JournalError and LogError when the stored log cannot be gone on with.
         """
         self._store, self.feed, self.day = desk.store, desk.feed, day
+        self._told = told
         self.source = self.feed.source
         self.start_ns, self.end_ns = start_of(day), start_of(day) + DAY_NS
         self.cursor_ns = self.start_ns  # the feed's events before it have been taken
@@ -185,10 +195,27 @@ class Session:
                 "day": self.day,
                 "source": self.source,
                 "last_seq": self._journal.head_seq,
+                "marks": self._marks(),
                 "state": self.portfolio.carried_document(log_sha256),
             },
         )
         return last
+
+    def _marks(self) -> Document:
+        """The price each held leg could be closed at (exit side, before fees) by ``<exchange>:<symbol>``; None where
+        its book is not known."""
+        exchange, marks = self.engine.exchange, Document()
+        places = {(listing.venue, listing.symbol): index for index, listing in enumerate(self.feed.listings)}
+        for trade in self.portfolio.open_trades:
+            for leg, place in (
+                (Leg.LONG, (trade.long_exchange, trade.long_symbol)),
+                (Leg.SHORT, (trade.short_exchange, trade.short_symbol)),
+            ):
+                top = exchange.top(places[place]) if place in places else None
+                price = None if top is None else from_units(top.bid if leg is Leg.LONG else top.ask)
+                if self.portfolio.holding(trade.id, leg).quantity:
+                    marks[":".join(place)] = price
+        return marks
 
     def view(self) -> TraderView:
         """What screens show of it now."""
@@ -208,7 +235,7 @@ class Session:
                 time_ns=time_ns,
                 source=self.source,
                 day=self.day,
-                starting_capital=rules.starting_capital if state is None else state["starting_capital"],
+                starting_capital=rules.starting_capital if state is None else Decimal(state["starting_capital"]),
                 rules=value_to_document(rules),
                 listings=tuple(value_to_document(listing) for listing in self.feed.listings),
                 carried_day="" if state is None else state["day"],
@@ -232,9 +259,13 @@ class Session:
         self.engine = Engine(self.feed.listings, rules, self._write, self.portfolio, scanner)
         self.cursor_ns = opened.time_ns
 
-    def _write(self, event: Event) -> None:
+    def _tell(self, event: Event) -> None:
         if isinstance(event, Valued):
             self.capital.append(capital_point(event))
+        self._told(event, self.portfolio)
+
+    def _write(self, event: Event) -> None:
+        self._tell(event)
         if self._stored is not None:
             line = next(self._stored, None)
             if line is not None:
@@ -259,8 +290,7 @@ class Session:
         self._build(opened)
         for event in self._journal.events():
             self.portfolio.apply(event)
-            if isinstance(event, Valued):
-                self.capital.append(capital_point(event))
+            self._tell(event)
         went_on = self.portfolio.time_ns + 1 if self.feed.repeatable else max(now_ns, self.portfolio.time_ns)
         self.cursor_ns = min(went_on, self.end_ns)
         self.engine.recover(self.cursor_ns)
