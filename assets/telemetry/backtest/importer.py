@@ -50,6 +50,7 @@ _IMPLAUSIBLE_SWING = 10
 _FEE_TOLERANCE = Decimal("0.01")
 # Numbers written by a program that computes with float64 carry its rounding: four units in the last place.
 _FLOAT = Decimal(2) ** -50
+_ROUNDED_DIGITS = 6
 _MONTH = timedelta(days=28)
 
 
@@ -172,8 +173,11 @@ def _table(name: str, data: bytes, found: _Found) -> _Raw | None:
     for line, row in cells[1:]:
         if len(row) != len(header):
             found.add("row_shape", name, line, cells=len(row), columns=len(header))
-        values = dict(zip(header, row, strict=False))
-        values |= {f"column {number}": cell for number, cell in enumerate(row[len(header) :], start=len(header) + 1)}
+        values: dict[str, str] = {}
+        for number, cell in enumerate(row):
+            column = header[number] if number < len(header) else f"column {number + 1}"
+            # A second cell under one name keeps its place and gets a name of its own: no cell is lost.
+            values[column if column not in values else f"column {number + 1} {column}"] = cell
         rows.append((line, values))
     return _Raw(header, rows)
 
@@ -217,6 +221,12 @@ def _half_unit(number: Decimal) -> Decimal:
         return Decimal(1).scaleb(int(number.as_tuple().exponent)) / 2 + abs(number) * _FLOAT
 
 
+def _given(number: Decimal) -> Decimal:
+    """By how much a number that others are computed from may be off: 1, 0.5 and 100 are meant as they stand, longer
+    ones may have been rounded to the digits printed."""
+    return _half_unit(number) if len(number.as_tuple().digits) >= _ROUNDED_DIGITS else abs(number) * _FLOAT
+
+
 def _times(name: str, table: _Raw, now: datetime, found: _Found, *, ordered: bool) -> list[tuple[int, datetime]]:
     """(line, time) of every row whose time can be read; each thing wrong with one is a flag of its line."""
     column = next((column for column in _TIME_COLUMNS if column in table.header), None)
@@ -226,15 +236,14 @@ def _times(name: str, table: _Raw, now: datetime, found: _Found, *, ordered: boo
     for line, values in table.rows:
         text = values.get(column, "").strip()
         try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
+            given = datetime.fromisoformat(text)
+            # A naive one is read as UTC to look for what else is wrong; its flag says that nobody knows the zone.
+            time = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+        except (ValueError, OverflowError):
             found.add("bad_time", name, line, text=text[:40])
             continue
-        if time.tzinfo is None:
-            # Read as UTC to look for what else is wrong; the flag says that nobody knows which zone it is.
+        if given.tzinfo is None:
             found.add("naive_time", name, line, time=text)
-            time = time.replace(tzinfo=UTC)
-        time = time.astimezone(UTC)
         if time > now:
             found.add("future_time", name, line, time=time.isoformat(), now=now.isoformat())
         if known and ordered:
@@ -367,13 +376,15 @@ def _trade_row(
     with localcontext(prec=60):
         notional = quantity * price
         if fee is not None:
-            slack = quantity * _half_unit(price) + price * _half_unit(quantity) + _half_unit(fee)
+            slack = quantity * _given(price) + price * _given(quantity) + _given(fee)
             if stated is not None and abs(notional + sign * fee - stated) > slack + _half_unit(stated):
                 found.add(
                     f"{name}_identity", TRADES, line, stated=stated, computed=notional + sign * fee,
                     difference=stated - notional - sign * fee,
                 )  # fmt: skip
-            rates.append((line, fee / notional, (_half_unit(fee) + slack * fee / notional) / notional))
+            # A fee is computed from the rest and may be rounded to its decimals; without any, it is meant as it stands.
+            rounded = _given(fee) if int(fee.as_tuple().exponent) >= 0 else _half_unit(fee)
+            rates.append((line, fee / notional, rounded / notional))
         before = held.get(symbol, ZERO)
         held[symbol] = before + sign * quantity
         # Without shorts a sale of more than held has no meaning; what remains is then held at zero.
@@ -616,7 +627,7 @@ def _plain_number(text: str) -> Decimal | None:
 def _instant(text: object) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

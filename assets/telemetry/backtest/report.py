@@ -17,7 +17,7 @@ from typing import Literal
 
 from assets.accounting.precision import EXACT, ZERO, logged, logged_ratio, posted, quotient
 from resources.documents import Document, dump_document, sha256_hex, to_iso
-from resources.store import AlreadyExists, Store
+from resources.store import AlreadyExists, Store, is_key
 
 Side = Literal["buy", "sell"]
 
@@ -522,7 +522,7 @@ def report_files(report: Report) -> dict[str, bytes]:
 
 def report_key(name: str, file: str) -> str:
     """Where a report's file lies. Raises ReportError for a name that is no single folder name."""
-    if not name or "/" in name or name in (".", "..") or name != name.strip() or not name.isprintable():
+    if "/" in name or name != name.strip() or not name.isprintable() or not is_key(f"reports/{name}/{RESULTS}"):
         raise ReportError(f"{name!r} is no name for a report: one folder name, without slashes")
     return f"reports/{name}/{file}"
 

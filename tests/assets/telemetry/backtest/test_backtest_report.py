@@ -405,7 +405,7 @@ def test_a_report_killed_half_way_has_no_results_and_is_finished_later(left: int
     assert store.contents() == whole.contents()
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", " a", "a\n", "../../ledger"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", " a", "a\n", "../../ledger", "a" * 256])
 def test_a_name_is_one_folder(name: str) -> None:
     store = MemoryStore()
     with pytest.raises(ReportError, match="no name for a report"):

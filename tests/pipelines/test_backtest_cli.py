@@ -1,0 +1,105 @@
+"""``desk backtest`` and ``desk import-report`` from the outside."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.backtest_cli import backtest, import_report
+from resources.documents import load_document
+from tests.desk_parts import contract
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+MINUTES = 3 * 1440
+SIGNALS = (
+    "timestamp,pair,side,strategy,confidence,qty,notional\n"
+    "2026-03-01T05:00:00Z,BTC/USDT,LONG,trend,0.8,,5000\n"
+    "2026-03-02T05:00:30Z,BTC/USDT,SHORT,trend,0.7,20,\n"
+    "2026-03-02T06:00:00Z,DOGE/USDT,buy,trend,0.7,20,\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    bars = tmp_path / "bars"
+    bars.mkdir()
+    closes = [100 + (n * 7919) % 400 / 100 + n / 1000 for n in range(MINUTES)]
+    opened = pa.array([START + timedelta(minutes=n) for n in range(MINUTES)], pa.timestamp("ms", tz="UTC"))
+    table = pa.table({"timestamp_utc": opened, "close": closes, "volume": [1000.0] * MINUTES})
+    pq.write_table(table, bars / "BTCUSDT.parquet")
+    server_time = int(START.timestamp() * 1000)
+    (bars / "exchangeInfo.json").write_text(json.dumps({"serverTime": server_time, "symbols": [contract("BTCUSDT")]}))
+    (tmp_path / "signals.csv").write_text(SIGNALS)
+    monkeypatch.setenv("DESK_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+def desk(command: click.Command, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def run(folder: Path, name: str = "first", *more: str) -> Result:
+    return desk(backtest, name, "--signals", folder / "signals.csv", "--bars", folder / "bars", *more)
+
+
+def test_a_backtest_is_stored_shown_and_imports_without_a_flag(folder: Path) -> None:
+    result = run(folder, "first", "--capital", "10000")
+    assert result.exit_code == 0, result.output
+    assert "final equity" in result.output
+    assert "signal 3 DOGE/USDT: refused, unknown_symbol" in result.output
+    report = folder / "store" / "reports" / "first"
+    results = load_document((report / "results.json").read_bytes())
+    assert (results["start_value"], results["total_trades"], results["total_signals"]) == (10_000, 2, 3)
+    assert results["source"] == "REPLAY"
+    imported = desk(import_report, report)
+    assert imported.exit_code == 0, imported.output
+    assert imported.output.splitlines()[-1] == "0 flags"
+    assert "trades.csv: 2 rows in, 2 accepted, 0 flagged" in imported.output
+
+
+def test_a_name_is_not_used_for_two_backtests(folder: Path) -> None:
+    assert run(folder).exit_code == 0
+    assert run(folder).exit_code == 0
+    other = run(folder, "first", "--capital", "5000")
+    assert (other.exit_code, "holds another report" in other.output) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("signals", "message"),
+    [
+        (SIGNALS.replace("DOGE/USDT", "BTC/EUR"), "BTC/EUR (EUR)"),
+        (SIGNALS.replace("30Z", "30"), "row 2 of the signals"),
+        ("nothing\n", "the signals lack timestamp"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_and_stores_nothing(folder: Path, signals: str, message: str) -> None:
+    (folder / "signals.csv").write_text(signals)
+    result = run(folder)
+    assert result.exit_code == 3
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert not (folder / "store" / "reports").exists()
+
+
+def test_wrong_usage_is_said_so(folder: Path) -> None:
+    assert run(folder, "first", "--capital", "0").exit_code == 2
+    assert run(folder, "first", "--capital", "much").exit_code == 2
+    assert run(folder, "a/b").exit_code == 3
+    assert desk(import_report, folder / "bars").exit_code == 2
+
+
+def test_a_report_that_cannot_be_true_is_status_1(folder: Path) -> None:
+    report = folder / "foreign"
+    report.mkdir()
+    (report / "results.json").write_text('{"total_return": 249.43, "final_equity": 10221.02, "start_value": 10000.0}')
+    result = desk(import_report, report)
+    assert result.exit_code == 1
+    line = "results.json return_vs_final_equity total_return=249.43 implied=2.210200 final_equity=10221.02"
+    assert line in result.output.splitlines()
+    document = load_document(desk(import_report, report, "--json").output.encode())
+    assert "return_vs_final_equity" in [flag["code"] for flag in document["flags"]]
