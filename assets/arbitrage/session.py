@@ -22,7 +22,7 @@ from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
 from assets.arbitrage.view import CapitalPoint, TraderView, build_view, capital_point
 from resources.documents import Document, load_document
-from resources.feed import NANOSECONDS, Trade, from_units
+from resources.feed import NANOSECONDS, FeedEvent, from_units
 from resources.store import Store
 from resources.store.once import create_once, find
 
@@ -128,8 +128,6 @@ class Session:
         self._journal = Journal.open(self._store, day_key(self.source, day, "log"))
         self._stored: Iterator[bytes] | None = None
         self._pending: list[Event] = []
-        self.trades: list[Trade] = []  # public trades since the last ``take_trades``
-        self._keeps_trades = False
         stored_first = next(self._journal.events(), None)
         if stored_first is None:
             self.resumed = ""
@@ -153,28 +151,25 @@ class Session:
         """The newest stored event."""
         return self._journal.head_seq
 
-    def keep_trades(self) -> None:
-        """From now on public trades are kept for whoever publishes them."""
-        self._keeps_trades = True
-
-    def take_trades(self) -> list[Trade]:
-        taken, self.trades = self.trades, []
-        return taken
-
-    def advance_to(self, now_ns: int) -> None:
-        """Take the feed's events up to ``now_ns`` (exclusive), and what is due by then."""
+    def advance_to(self, now_ns: int, seen: Callable[[FeedEvent], None] | None = None) -> None:
+        """Take the feed's events up to ``now_ns`` (exclusive), and what is due by then. ``seen`` is shown each."""
         until = min(now_ns, self.end_ns)
         if until <= self.cursor_ns:
             return
         on_event = self.engine.on_event
         for event in self.feed.events(self.cursor_ns, until):
             on_event(event)
-            if self._keeps_trades and type(event) is Trade:
-                self.trades.append(event)
+            if seen is not None:
+                seen(event)
             if len(self._pending) >= _SEGMENT:
                 self.flush()
         self.engine.advance(until - 1)
         self.cursor_ns = until
+
+    @property
+    def opened(self) -> SessionOpened:
+        """The first event of the day's log."""
+        return self._opened
 
     def flush(self) -> list[Event]:
         """Store what happened since the last flush, as one segment; returns it. Raises Overtaken when another process
@@ -252,6 +247,7 @@ class Session:
             self.engine.recover(opened.time_ns)
 
     def _build(self, opened: SessionOpened) -> None:
+        self._opened = opened
         rules = rules_from_document(opened.rules)
         self.capital: list[CapitalPoint] = []
         self.portfolio = portfolio_before(self._store, opened)

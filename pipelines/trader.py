@@ -1,0 +1,207 @@
+"""The resident paper trader: one process that moves the session of the day with the clock and tells everyone of it.
+
+The store comes first: what happened is stored before it is published, and is published from what is stored. Redis, the
+screens' document and the metric ticks follow; none of them being away stops the trading.
+"""
+
+import logging
+import threading
+from contextlib import nullcontext
+from datetime import date, timedelta
+
+from assets.arbitrage.arbitrage_desk import ArbitrageDesk
+from assets.arbitrage.events import Event
+from assets.arbitrage.journal import JournalError, Overtaken
+from assets.arbitrage.outbox import Outbox
+from assets.arbitrage.performance import performance_record
+from assets.arbitrage.portfolio import LogError, Portfolio
+from assets.arbitrage.publication import MarketTradeBatches, Publication
+from assets.arbitrage.session import Session, SessionError, day_of, last_closing, portfolio_before, stored_events
+from assets.arbitrage.view import live_document, live_key
+from assets.telemetry.collector import Collector
+from assets.telemetry.prometheus import serve
+from assets.telemetry.watch import Watch
+from resources.bus import StreamRecord, open_bus
+from resources.bus.redis_bus import Publisher
+from resources.bus.streams import tick_record
+from resources.documents import dump_document
+from resources.feed import NANOSECONDS, FeedError, FeedEvent
+from resources.store import StoreError
+
+_log = logging.getLogger("desk.trader")
+
+# How far the session moves at a time. Its own clocks are exact however long a step is; this is how soon people see it.
+_STEP_SECONDS = 0.25
+_RETRY_SECONDS = 5.0
+# Days that a simulation stood still and is traded through; of an older one the open trades and totals are carried over.
+_MISSED_DAYS = 3
+# A catch-up is shown this often, and stored in segments of its own.
+_CATCH_UP_NS = 600 * NANOSECONDS
+
+
+class Bus:
+    """One session's way into Redis: what is stored is published, market trades beside it. Nothing without an address."""
+
+    def __init__(self, desk: ArbitrageDesk, session: Session) -> None:
+        self._batches = MarketTradeBatches(session.feed.listings)
+        self._trades: list[StreamRecord] = []
+        store, opened = desk.store, session.opened
+        self._outbox = Outbox(lambda: stored_events(store, opened.source, opened.day), session.seq)
+        publication = Publication(opened, self._outbox.events_after, lambda: portfolio_before(store, opened))
+        self._publisher = open_bus(desk.settings.redis_url, publication, desk.clock, _log.warning)
+
+    @property
+    def publisher(self) -> Publisher | None:
+        return self._publisher
+
+    def seen(self, event: FeedEvent) -> None:
+        """A market event, as the session takes it."""
+        self._trades += self._batches.on_event(event)
+
+    def stored(self, events: list[Event]) -> None:
+        """Events that have just been stored."""
+        if events:
+            self._outbox.add(events)
+        if self._publisher is None:
+            self._trades.clear()
+            return
+        if events:
+            self._publisher.announce(events[-1].seq)
+        if self._trades:
+            self._publisher.offer(self._trades)
+            self._trades = []
+
+    def offer(self, record: StreamRecord) -> None:
+        if self._publisher is not None:
+            self._publisher.offer([record])
+
+    def close(self) -> None:
+        if self._publisher is not None:
+            self._publisher.close()
+
+
+class Trader:
+    """Trades the present day, and the next once it begins. ``step`` does everything that is due."""
+
+    def __init__(self, desk: ArbitrageDesk) -> None:
+        self._desk = desk
+        self._session: Session | None = None
+        self._bus: Bus | None = None
+        self._viewed = 0  # second of the newest view
+        settings, source = desk.settings, desk.feed.source
+        self.watch = Watch(desk.store, source, settings.metrics_seconds, self._now_ns())
+        self._collector = Collector.connected(settings.redis_url, desk.store, source, desk.clock)
+
+    def step(self) -> None:
+        """Take the session to now; begin, catch up and end days as the clock says.
+
+        Raises what the store, the feed and a damaged log raise; the trader is then to be made anew.
+        """
+        now_ns = self._now_ns()
+        session = self._session or self._begin(day_of(now_ns), now_ns)
+        if now_ns >= session.end_ns:
+            self._catch_up(session, session.end_ns)
+            self._end(session)
+            return
+        self._catch_up(session, now_ns)
+        self._show(session)
+
+    def close(self) -> None:
+        """Store what happened and let go of everything; the session goes on from there another time."""
+        try:
+            if self._session is not None and self._bus is not None:
+                self._bus.stored(self._session.flush())
+        finally:
+            self._let_go()
+            if self._collector is not None:
+                self._collector.close()
+
+    def _now_ns(self) -> int:
+        return round(self._desk.clock.now().timestamp() * 1_000_000) * 1_000
+
+    def _begin(self, today: str, now_ns: int) -> Session:
+        day = self._next_day(today)
+        session = Session(self._desk, day, now_ns, self._told)
+        _log.info("%s %s: %s", session.source, day, session.resumed or "begun")
+        self._session, self._bus = session, Bus(self._desk, session)
+        return session
+
+    def _next_day(self, today: str) -> str:
+        """Today, or the day a simulation that stood still has to be traded through first."""
+        if not self._desk.feed.repeatable:
+            return today
+        closing = last_closing(self._desk.store, self._desk.feed.source, today)
+        if closing is None:
+            return today
+        following = date.fromisoformat(closing["day"]) + timedelta(days=1)
+        earliest = date.fromisoformat(today) - timedelta(days=_MISSED_DAYS)
+        return max(following, earliest).isoformat()
+
+    def _catch_up(self, session: Session, until_ns: int) -> None:
+        """Steps of a catch-up are stored and shown on the way; market trades are published of the present only."""
+        assert self._bus is not None  # made together with the session
+        while session.cursor_ns < until_ns - _CATCH_UP_NS:
+            session.advance_to(session.cursor_ns + _CATCH_UP_NS)
+            self._bus.stored(session.flush())
+            self._show(session, catching_up=True)
+        session.advance_to(until_ns, self._bus.seen)
+        self._bus.stored(session.flush())
+
+    def _end(self, session: Session) -> None:
+        assert self._bus is not None
+        self._bus.stored(session.close())
+        self.watch.close_day()
+        _log.info("%s %s: ended with event %d", session.source, session.day, session.seq)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._bus is not None:
+            self._bus.close()
+        self._session = self._bus = None
+
+    def _told(self, event: Event, portfolio: Portfolio) -> None:
+        record = performance_record(event, portfolio)
+        if record is not None:
+            self.watch.take(record)
+
+    def _show(self, session: Session, *, catching_up: bool = False) -> None:
+        """Once a second the screens' document; at each instant of the grid a metric tick, of the present only."""
+        assert self._bus is not None
+        wall_ns = self._now_ns()
+        if wall_ns // NANOSECONDS == self._viewed:
+            return
+        self._viewed = wall_ns // NANOSECONDS
+        view = session.view()
+        self._desk.store.write(live_key(session.source), dump_document(live_document(view, self._desk.clock.now())))
+        if catching_up:
+            return
+        publisher = self._bus.publisher
+        samples = () if self._collector is None else self._collector.samples()
+        health = None if publisher is None else publisher.health()
+        tick = self.watch.beat(wall_ns, dict(view.counts), health, samples, naked_since_ns=session.naked_since_ns)
+        if tick is not None:
+            self._bus.offer(tick_record(tick))
+
+
+def run(desk: ArbitrageDesk, stop: threading.Event) -> None:
+    """Trade until ``stop`` is set. What fails is logged and begun again from the store."""
+    while not stop.is_set():
+        try:
+            trader = Trader(desk)
+            try:
+                port = desk.settings.metrics_port
+                with serve(port, trader.watch.snapshot) if port else nullcontext():
+                    while not stop.is_set():
+                        trader.step()
+                        stop.wait(_STEP_SECONDS)
+            finally:
+                trader.close()
+        except Overtaken as error:
+            _log.error("another process trades this day too: %s", error)
+            stop.wait(_RETRY_SECONDS)
+        except (StoreError, FeedError, SessionError, JournalError, LogError) as error:
+            _log.error("the trader starts again: %s: %s", type(error).__name__, error)
+            stop.wait(_RETRY_SECONDS)
+        except Exception:  # nobody else restarts a trade that is open: whatever it was, it is gone on with
+            _log.exception("the trader starts again")
+            stop.wait(_RETRY_SECONDS)
