@@ -262,7 +262,7 @@ class Engine:
         self.rejected: Counter[str] = Counter()
         self.portfolio = portfolio
         self.scanner = scanner
-        self._listings = tuple(listings)
+        self.listings = tuple(listings)
         self._rules = rules
         self._write = write
         self._timers = Timers()
@@ -423,7 +423,7 @@ class Engine:
         refusal = self._enter(found, now_ns)
         if refusal and self._told.get(key, -1) != found.since_ns:
             self._told[key] = found.since_ns
-            long, short = self._listings[found.long], self._listings[found.short]
+            long, short = self.listings[found.long], self.listings[found.short]
             self._emit(
                 EntryRefused(self._seq, now_ns, found.asset, long.venue, short.venue, found.confidence, refusal)
             )  # fmt: skip
@@ -436,7 +436,7 @@ class Engine:
             return found.tradable or "no_funding"
         if delta < rules.funding_floor:
             return "funding_converged"  # it would be left on its first tick
-        long, short = self._listings[found.long], self._listings[found.short]
+        long, short = self.listings[found.long], self.listings[found.short]
         for index in (found.long, found.short):
             if reason := exchange.usable(index, now_ns + self._limits_ns):
                 return reason
@@ -468,7 +468,7 @@ class Engine:
 
         queues = {
             leg: LegQueue(
-                self._listings[index].venue,
+                self.listings[index].venue,
                 exchange.resting(index, leg.opening_side, price),
                 exchange.traded_rate(index, price, leg.opening_side, now_ns),
             )
@@ -522,7 +522,7 @@ class Engine:
     def _pair(self, long: int, short: int) -> _Pair:
         pair = self._pairs.get((long, short))
         if pair is None:
-            listings = self._listings[long], self._listings[short]
+            listings = self.listings[long], self.listings[short]
             latency_ns = max(listing.latency_ns for listing in listings)
             budget_ns = max(self._rules.hedge_latency_ns, latency_ns * (1 + self._rules.hedge_attempts))
             pair = _Pair(
@@ -1029,7 +1029,7 @@ class Engine:
             self._settle(trade, now_ns)
 
     def _restored(self, value: PaperTrade) -> _Trade:
-        indices = {(listing.venue, listing.symbol): index for index, listing in enumerate(self._listings)}
+        indices = {(listing.venue, listing.symbol): index for index, listing in enumerate(self.listings)}
         legs = {}
         places = {
             Leg.LONG: (value.long_exchange, value.long_symbol),
@@ -1039,7 +1039,7 @@ class Engine:
             index = indices.get(place)
             if index is None:
                 raise ValueError(f"trade {value.id} holds {' '.join(place)}, which the feed does not list")
-            legs[name] = _Leg(name, index, self._listings[index], 0)
+            legs[name] = _Leg(name, index, self.listings[index], 0)
         pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
         entries = [to_units(order.size) for order in value.orders.values() if order.purpose is Purpose.ENTRY]
         # The harder leg was ordered whole; without any order the proposal itself is what was planned.
