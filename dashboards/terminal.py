@@ -302,8 +302,9 @@ class Monitor(App[None]):
     Rows > .datatable--header {{ background: {SCREEN.page}; color: {SCREEN.ink2}; text-style: none; }}
     Rows > .datatable--cursor {{ background: {SCREEN.page}; color: {SCREEN.ink1}; }}
     Rows:focus > .datatable--cursor {{ background: {SCREEN.line}; color: {SCREEN.ink0}; }}
-    #active {{ height: 2fr; min-height: 4; }}
-    #exits {{ height: 1fr; min-height: 3; }}
+    #lists {{ overflow-y: auto; scrollbar-size-vertical: 0; }}
+    #active {{ height: 2fr; min-height: 5; }}
+    #exits {{ height: 1fr; min-height: 4; }}
     #filter {{ display: none; height: 1; border: none; padding: 0 1; background: {SCREEN.raised}; }}
     #filter.open {{ display: block; }}
     Footer, FooterKey {{ background: {SCREEN.raised}; color: {SCREEN.ink2}; }}
@@ -345,7 +346,7 @@ class Monitor(App[None]):
         summary = Static(id="summary", markup=False)
         summary.border_title = SUMMARY
         yield summary
-        with Vertical():
+        with Vertical(id="lists"):
             yield Rows(COLUMNS, header=True, id="active")
             exits = Rows(("", "", "", ""), header=False, id="exits")
             exits.border_title = EXITS
