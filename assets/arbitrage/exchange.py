@@ -281,8 +281,9 @@ class Exchange:
         return market.book.shown_ask(price) if market.book is not None else None
 
     def traded_rate(self, listing: int, price: int, side: OrderSide, now_ns: int) -> Fraction:
-        """Units per second that opposite aggressors traded at ``price`` in the last 60 s, both ends counted as the
-        queue of an order of ``side`` would. A listing seen for less than that has its trades spread over all of it."""
+        """Units per second that opposite aggressors of ``side`` traded at exactly ``price`` in the last 60 s.
+
+        Always over the whole minute, also where the listing has been seen for less of it."""
         market = self._markets[listing]
         trades = market.sells if side is OrderSide.LONG else market.buys
         since_ns = now_ns - _RATE_NS
@@ -313,8 +314,9 @@ class Exchange:
     ) -> None:
         """Send an order; it reaches the venue after the listing's latency. ``limit`` None is a market order.
 
-        ``reduce_only``: it closes what is held, which no venue's smallest size or notional forbids; the grids still
-        hold. Raises ValueError when an order of that id is under way or rests.
+        ``reduce_only``: it closes what is held and may be below the smallest size and notional, as perpetual venues
+        have it (on spot this is an assumption); the grids still hold. Raises ValueError when an order of that id is
+        under way or rests.
         """
         if order_id in self._orders:
             raise ValueError(f"order {order_id} exists already")

@@ -109,6 +109,17 @@ def test_a_market_order_needs_no_tick_but_a_size_and_a_notional() -> None:
     assert check_order(listing(), units("0.01"), units(100) + 1, market=True) == "below_min_notional"
 
 
+def test_what_closes_a_position_may_be_small_but_lies_on_the_grids(stage: Stage) -> None:
+    assert check_order(listing(min_size="0.002"), STEP, units(100), reduce_only=True) == ""
+    assert check_order(listing(), STEP + 1, units(100), reduce_only=True) == "size_off_step"
+    assert check_order(listing(), STEP, units(100) + 1, reduce_only=True) == "price_off_tick"
+    stage.exchange.send("dust", 0, LONG, STEP, units(100), S)
+    stage.exchange.send("closes", 0, LONG, STEP, units(100), S, reduce_only=True)
+    stage.through(2 * S)
+    assert stage.words("dust") == ["refused below_min_notional"]
+    assert stage.words("closes") == ["accepted"]
+
+
 def test_a_listing_without_a_grid_is_an_error() -> None:
     with pytest.raises(ValueError, match="tick"):
         check_order(replace(listing(), tick=Decimal(0)), units(1), units(100))
@@ -313,6 +324,19 @@ def test_what_was_taken_is_not_taken_again_until_something_else_is_shown(stage: 
     stage.exchange.send("d", 0, LONG, units(1), units(100.5), 3 * S)  # b got that offer, resting as it was
     stage.through(3 * S + LATENCY)
     assert stage.words("d") == ["accepted"]
+
+
+def test_the_depth_that_can_be_taken_is_what_a_market_order_meets() -> None:
+    stage = Stage()
+    assert stage.exchange.depth(0, LONG, S) == 0
+    stage.play(depth(S, {100: 10, 99: 5}, {100.5: 1, 101: 99}))
+    assert (stage.exchange.depth(0, LONG, S), stage.exchange.depth(0, SHORT, S)) == (units(100), units(15))
+    stage.exchange.send("a", 0, LONG, units(2), None, S)
+    stage.through(2 * S)
+    assert stage.exchange.depth(0, LONG, 2 * S) == units(98)
+    assert stage.exchange.depth(0, LONG, 6 * S + 1) == 0
+    stage.play(quote(7 * S, 99, 3, 101, 7))
+    assert (stage.exchange.depth(0, LONG, 7 * S), stage.exchange.depth(0, SHORT, 7 * S)) == (units(7), units(3))
 
 
 def test_what_was_taken_is_remembered_as_long_as_a_quote_is_believed(stage: Stage) -> None:
