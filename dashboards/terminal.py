@@ -124,11 +124,11 @@ def exit_cells(row: ExitRow) -> tuple[Text, Text, Text, Text]:
 
 
 def headline(snapshot: TraderSnapshot, now: datetime) -> str:
-    """Source, the engine's time and the age of the numbers."""
+    """Source, age and the engine's time of the numbers: what matters most stands where nothing is cut off."""
     if snapshot.view is None:
         return f"{snapshot.source} {MISSING}"
     age = snapshot.age_seconds(now)
-    return f"{snapshot.source}  as of {_instant(snapshot.view.as_of_ns)}  age {duration(age or 0)}"
+    return f"{snapshot.source}  age {duration(age or 0)}  as of {_instant(snapshot.view.as_of_ns)}"
 
 
 def notices(snapshot: TraderSnapshot, now: datetime) -> tuple[str, ...]:
@@ -389,7 +389,7 @@ class Monitor(App[None]):
         snapshot, head, notice = self._snapshot, self.query_one("#head", Static), self.query_one("#notice", Static)
         text = headline(snapshot, now)
         if self._paused_at is not None:
-            text += f"  PAUSED {self._paused_at:%H:%M:%S}"
+            text = f"PAUSED {self._paused_at:%H:%M:%S}  {text}"
         age = snapshot.age_seconds(now)
         stale = snapshot.is_stale(now) or bool(snapshot.disconnected or snapshot.unreadable)
         head.set_class(stale, "stale")
