@@ -115,7 +115,8 @@ class LiveFeed:
         self._marks: dict[int, int] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="live feed", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="live feed", daemon=True)
+        self._thread.start()
         self._exchanges: dict[str, Exchange] = {}
         try:
             self._listings, self._lines = self._connect(venues, assets, open_exchange)
@@ -169,14 +170,23 @@ class LiveFeed:
         return event
 
     def close(self) -> None:
-        """Closes the connections. Nothing can be read afterwards."""
+        """Closes the connections. Nothing can be read afterwards; closing again does nothing."""
+        if self._loop.is_closed():
+            return
 
         async def close_all() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
             await asyncio.gather(*(exchange.close() for exchange in self._exchanges.values()))
 
         with contextlib.suppress(*self._lost):  # what cannot be closed any more is closed
             asyncio.run_coroutine_threadsafe(close_all(), self._loop).result(_CONNECT_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CONNECT_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _report(self, tasks: "Future[None]") -> None:
         """What ends the watching, other than being told to, is the reader's to know."""

@@ -44,7 +44,7 @@ class Venue:
     """Fees as fractions of notional; ``spelling`` matches the venue's symbols with groups base and quote.
 
     ``quote`` is what a symbol without a quote is quoted in ("" where every symbol names it). Symbols of ``spot``
-    venues are not contracts: they cannot be shorted and have no funding. ``contract`` is the spelling of a perpetual.
+    venues are pairs: they cannot be shorted and have no funding.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _venue(
 VENUES: Mapping[str, Venue] = {
     venue.name: venue
     for venue in (
-        _venue("binance", "4", "2", r"BASEQUOTE(?P<perpetual>_PERP)?"),
+        _venue("binance", "4", "2", r"BASEQUOTE(_PERP)?"),
         _venue("bybit", "5.5", "2", r"BASEQUOTE"),
         _venue("okx", "5", "2", r"BASE-QUOTE-SWAP"),
         _venue("kucoin", "6", "2", r"BASEQUOTEM"),

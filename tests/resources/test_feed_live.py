@@ -1,0 +1,309 @@
+"""LiveFeed against scripted exchanges: no network, no ccxt."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from resources.feed import (
+    FeedError,
+    FeedEvent,
+    FundingQuote,
+    FundingSettled,
+    Interrupted,
+    Quote,
+    Trade,
+    from_units,
+)
+from resources.feed.live import LiveFeed
+from resources.feed.venues import UnknownSymbol, UnknownVenue
+from tests.resources.feed_parts import (
+    SECOND,
+    Lost,
+    ScriptedExchange,
+    at,
+    book,
+    check_events,
+    live_feed,
+    market,
+)
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.feed.live._LOOK_SECONDS", 0.01)
+
+
+NOON = at("2026-11-21T12:00:00")
+ANY_TIME = (0, at("2100-01-01T00:00:00"))
+
+
+def read(feed: LiveFeed, count: int) -> list[FeedEvent]:
+    """The next events; the connections are closed afterwards."""
+    try:
+        return list(islice(feed.events(*ANY_TIME), count))
+    finally:
+        feed.close()
+
+
+def test_books_and_trades_arrive_stamped_with_the_local_clock() -> None:
+    trade = {"price": 100.5, "amount": 0.25, "side": "buy"}
+    feed = live_feed(ScriptedExchange([market("BTC")], books=[book(100.1, 100.5)] * 3, trades=[[trade, trade]]))
+    events = read(feed, 5)
+    check_events(events, feed.listings)
+    assert all(event.time_ns > NOON for event in events)
+    quote = next(event for event in events if isinstance(event, Quote))
+    assert [from_units(number) for number in quote[2:]] == [Decimal("100.1"), 1, Decimal("100.5"), 1]
+    assert [event[2:] for event in events if isinstance(event, Trade)] == [(1005 * 10**9, 25 * 10**8, True)] * 2
+
+
+def test_a_clock_that_is_set_back_does_not_turn_time_around() -> None:
+    times = iter([NOON, NOON + 9, NOON + 5, NOON + 7])
+    last = [NOON + 20]
+    feed = live_feed(ScriptedExchange([market("BTC")], books=[book(1, 2)] * 5), clock_ns=lambda: next(times, last[0]))
+    events = read(feed, 5)
+    assert [event.time_ns for event in events] == sorted(event.time_ns for event in events)
+
+
+def test_multiples_and_contracts_become_single_units() -> None:
+    pepe = market(
+        "1000PEPE", precision={"price": 1e-7, "amount": 1.0}, limits={"amount": {"min": 1.0}, "cost": {"min": 5}}
+    )
+    feed = live_feed(ScriptedExchange([pepe], books=[book(0.0123, 0.0124, size=7)]), assets=("PEPE",))
+    (event,) = read(feed, 1)
+    assert isinstance(event, Quote)
+    assert (from_units(event.bid), from_units(event.bid_size)) == (Decimal("0.0000123"), 7000)
+    (listing,) = feed.listings
+    assert (listing.asset, listing.symbol, listing.min_notional) == ("PEPE", "1000PEPEUSDT", 5)
+    assert (listing.tick, listing.step, listing.min_size) == (Decimal("1E-10"), 1000, 1000)
+
+    lots = market("BTC", id="XBTUSDTM", contractSize=0.001, precision={"price": 0.1, "amount": 1.0})
+    lots["limits"] = {"amount": {"min": None}, "cost": {"min": None}}
+    feed = live_feed(ScriptedExchange([lots], books=[book(64_000, 64_001, size=250)]), venue="kucoin")
+    (event,) = read(feed, 1)
+    assert isinstance(event, Quote)
+    assert from_units(event.ask_size) == Decimal("0.25")
+    (listing,) = feed.listings
+    assert (listing.symbol, listing.step, listing.min_size) == ("XBTUSDTM", Decimal("0.001"), Decimal("0.001"))
+    assert listing.min_notional == 0
+    assert "states no minimum notional" in listing.facts
+
+
+def test_the_small_k_of_a_name_is_a_thousand() -> None:
+    kpepe = market("KPEPE", "USDC", baseName="kPEPE", precision={"price": 1e-6, "amount": 1.0})
+    feed = live_feed(ScriptedExchange([kpepe]), venue="hyperliquid", assets=("PEPE",))
+    feed.close()
+    assert feed.listings[0].step == 1000
+
+
+def test_only_live_linear_contracts_in_the_first_quote_are_listed() -> None:
+    markets = [
+        market("BTC", "USDC"),
+        market("BTC", "USD", linear=False),
+        market("BTC", "USDT", symbol="BTC/USDT", swap=False, spot=True),
+        market("BTC"),
+        market("ETH", active=False),
+        market("ETH", "USDC"),
+        market("SOL"),
+    ]
+    feed = live_feed(ScriptedExchange(markets), assets=("BTC", "ETH"))
+    feed.close()
+    assert [(each.asset, each.quote, each.settles_inverse, each.can_short) for each in feed.listings] == [
+        ("BTC", "USDT", False, True),
+        ("ETH", "USDC", False, True),
+    ]
+
+
+def test_a_spot_venue_lists_pairs_that_cannot_be_shorted_and_has_no_funding() -> None:
+    pair = market("XBT", "USDT", symbol="BTC/USDT", swap=False, spot=True, contractSize=None)
+    exchange = ScriptedExchange([pair, market("BTC")], books=[book(1, 2)], funding=[AssertionError("spot has none")])
+    feed = live_feed(exchange, venue="kraken")
+    (event,) = read(feed, 1)
+    assert isinstance(event, Quote)
+    assert [(each.asset, each.can_short) for each in feed.listings] == [("BTC", False)]
+
+
+def test_a_lost_connection_is_told_once_and_tried_again() -> None:
+    exchange = ScriptedExchange(
+        [market("BTC")],
+        books=[book(1, 2), Lost(), ConnectionResetError(), TimeoutError(), book(3, 4), Lost(), book(5, 6)],
+    )
+    feed = live_feed(exchange)
+    events = read(feed, 5)
+    assert [type(event) for event in events] == [Quote, Interrupted, Quote, Interrupted, Quote]
+    assert feed.counts["disconnected", "binance"] == 4
+    assert exchange.closed
+    feed.close()  # which changes nothing
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {},
+        {"bids": [], "asks": []},
+        {"bids": [[1.0, 1.0]], "asks": []},
+        {"bids": [[None, 1.0]], "asks": [[2.0, 1.0]]},
+        {"bids": [[0.0, 1.0]], "asks": [[2.0, 1.0]]},
+        {"bids": [[1.0, -1.0]], "asks": [[2.0, 1.0]]},
+        {"bids": [["x", 1.0]], "asks": [[2.0, 1.0]]},
+        {"bids": [[float("nan"), 1.0]], "asks": [[2.0, 1.0]]},
+        {"bids": [[1e-11, 1.0]], "asks": [[2.0, 1.0]]},
+        {"bids": [[1.0]], "asks": [[2.0, 1.0]]},
+        None,
+    ],
+)
+def test_a_malformed_book_is_counted_and_not_fatal(nonsense: Any) -> None:
+    feed = live_feed(ScriptedExchange([market("BTC")], books=[nonsense, book(1, 2)]))
+    assert [type(event) for event in read(feed, 1)] == [Quote]
+    assert feed.counts["malformed", "binance"] == 1
+
+
+def test_malformed_trades_and_rates_are_counted_and_not_fatal() -> None:
+    good = {"price": 1.0, "amount": 2.0, "side": "sell"}
+    trades = [{**good, "side": None}, {**good, "amount": None}, {"price": 1.0}, {**good, "price": "1e-12"}, good]
+    passed = {"fundingRate": 0.0001, "fundingTimestamp": NOON // 10**6 - 1}
+    exchange = ScriptedExchange([market("BTC")], trades=[trades], funding=[passed])
+    feed = live_feed(exchange)
+    events = read(feed, 1)
+    assert [type(event) for event in events] == [Trade]
+    assert feed.counts["malformed", "binance"] in (4, 5)  # the rate may be asked for after the trades
+
+
+def expecting(rate: float, settles_ns: int) -> list[Any]:
+    return [{"fundingRate": rate, "fundingTimestamp": settles_ns // 10**6}]
+
+
+def test_funding_is_quoted_and_settled_with_the_rate_last_expected() -> None:
+    clock, settles_ns = [NOON], NOON + 300 * SECOND
+    exchange = ScriptedExchange([market("BTC")], books=[book(99, 101)], funding=expecting(-1.5e-05, settles_ns))
+    feed = live_feed(exchange, clock_ns=lambda: clock[0])
+    try:
+        events = feed.events(*ANY_TIME)
+        first = {type(event): event for event in islice(events, 2)}
+        clock[0] = settles_ns + 5
+        settled = next(events)
+    finally:
+        feed.close()
+    assert first[FundingQuote] == FundingQuote(NOON, 0, Decimal("-0.000015"), settles_ns)
+    assert settled == FundingSettled(settles_ns + 5, 0, Decimal("-0.000015"), 100 * 10**10)
+
+
+def test_a_settlement_whose_rate_is_old_is_counted_not_made_up() -> None:
+    clock, settles_ns = [NOON], NOON + 3600 * SECOND
+
+    class Patient(ScriptedExchange):
+        async def watch_order_book(self, symbol: str) -> Mapping[str, Any]:
+            answer = await super().watch_order_book(symbol)
+            while answer == book(3, 4) and not feed.counts["settlement_unknown", "binance"]:
+                await asyncio.sleep(0.001)
+            return answer
+
+    exchange = Patient([market("BTC")], books=[book(1, 2), book(3, 4)], funding=expecting(0.0001, settles_ns))
+    feed = live_feed(exchange, clock_ns=lambda: clock[0])
+    try:
+        events = feed.events(*ANY_TIME)
+        got = list(islice(events, 2))
+        clock[0] = settles_ns + 5
+        got.append(next(events))
+    finally:
+        feed.close()
+    assert sorted(type(event).__name__ for event in got) == ["FundingQuote", "Quote", "Quote"]
+
+
+def test_a_span_ends_with_the_clock_and_the_next_begins_where_it_ended() -> None:
+    clock = [NOON]
+
+    class Later(ScriptedExchange):
+        async def watch_order_book(self, symbol: str) -> Mapping[str, Any]:
+            answer = await super().watch_order_book(symbol)
+            clock[0] += SECOND
+            return answer
+
+    exchange = Later([market("BTC")], books=[book(n, n + 1) for n in range(1, 6)])
+    feed = live_feed(exchange, clock_ns=lambda: clock[0])
+    try:
+        first = list(feed.events(NOON, NOON + 3 * SECOND))
+        rest = list(islice(feed.events(NOON + 3 * SECOND, NOON + 6 * SECOND), 3))
+        quiet = list(feed.events(NOON, NOON + SECOND))
+    finally:
+        feed.close()
+    assert [from_units(event.bid) for event in first if isinstance(event, Quote)] == [1, 2]
+    assert [from_units(event.bid) for event in rest if isinstance(event, Quote)] == [3, 4, 5]
+    assert quiet == []
+
+
+def test_a_reader_that_falls_behind_is_told_what_it_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten books the first is read, three wait, four find no room, and two come once there is room again."""
+    monkeypatch.setattr("resources.feed.live._WAITING", 3)
+    gates = {2: threading.Event(), 9: threading.Event()}
+    flooded = threading.Event()
+
+    class Flood(ScriptedExchange):
+        async def watch_order_book(self, symbol: str) -> Mapping[str, Any]:
+            answer = await super().watch_order_book(symbol)
+            number = int(answer["bids"][0][0])
+            if number == 9:
+                flooded.set()
+            while number in gates and not gates[number].is_set():
+                await asyncio.sleep(0.001)
+            return answer
+
+    pair = market("BTC", symbol="BTC/USDT", swap=False, spot=True)
+    feed = live_feed(Flood([pair], books=[book(n, n + 1) for n in range(1, 11)]), venue="binance_spot")
+    try:
+        events = feed.events(*ANY_TIME)
+        got = [next(events)]
+        gates[2].set()
+        assert flooded.wait(60)
+        got += islice(events, 3)
+        gates[9].set()
+        got += islice(events, 3)
+    finally:
+        feed.close()
+    assert [event.bid // 10**10 if isinstance(event, Quote) else event._fields for event in got] == [
+        *(1, 2, 3, 4),
+        Interrupted._fields,
+        *(9, 10),
+    ]
+    assert feed.counts["dropped", "binance_spot"] == 4
+
+
+def test_what_no_one_foresaw_reaches_the_reader() -> None:
+    feed = live_feed(ScriptedExchange([market("BTC")], books=[ZeroDivisionError("a bug")]))
+    with pytest.raises(FeedError, match="a bug"):
+        read(feed, 1)
+
+
+def test_unknown_venues_and_symbols_are_errors_of_their_own() -> None:
+    with pytest.raises(UnknownVenue, match="'mtgox'"):
+        live_feed(ScriptedExchange([]), venue="mtgox")
+    exchange = ScriptedExchange([market("BTC")])
+    with pytest.raises(UnknownSymbol, match="binance lists none of DOGE"):
+        live_feed(exchange, assets=("DOGE",))
+    assert exchange.closed
+    with pytest.raises(UnknownSymbol, match="none of binance lists DOGE"):
+        live_feed(ScriptedExchange([market("BTC")]), assets=("BTC", "DOGE"))
+    with pytest.raises(FeedError, match="named twice"):
+        LiveFeed(("binance", "binance"), open_exchange=lambda _: exchange)
+
+
+def test_a_venue_that_does_not_answer_is_an_error_naming_it() -> None:
+    class Silent(ScriptedExchange):
+        async def load_markets(self) -> Mapping[str, Any]:
+            raise Lost("503")
+
+    with pytest.raises(FeedError, match=r"a venue of binance did not answer.*503"):
+        live_feed(Silent([]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"precision": {"price": None, "amount": 1}}, {"precision": {"price": 0.1, "amount": 1e-12}}, {"limits": {}}],
+)
+def test_filters_that_cannot_be_used_are_an_error_naming_the_symbol(other: dict[str, Any]) -> None:
+    with pytest.raises(FeedError, match=r"the filters of BTC/USDT:USDT on binance cannot be used"):
+        live_feed(ScriptedExchange([market("BTC", **other)]))
