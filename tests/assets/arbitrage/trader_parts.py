@@ -52,7 +52,7 @@ NORTH, SOUTH = listing("north"), listing("south", 20, "0.025")
 
 
 def units(number: str | float | Decimal) -> int:
-    return to_units(D(str(number)))
+    return to_units(round(D(str(number)), 8))
 
 
 class Auditor:
