@@ -30,7 +30,8 @@ from resources.clock import Clock
 SUMMARY, ACTIVE, EXITS = "Portfolio Summary", "Active Trades ({} total)", "Recent Exits"
 COLUMNS = ("Ticker", "Entry Spread", "Current Spread", "Unrealized P&L")
 
-_GAIN, _LOSS = "green3", "indian_red1"  # 9:1 and 6:1 on the page, also for the colour-blind different in lightness
+# The second red of 256 colours has no name of its own in Rich. 10:1 and 6:1 on the page, and of different lightness.
+_GAIN, _LOSS = "green3", "color(203)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -289,8 +290,8 @@ class Monitor(App[None]):
     CSS = f"""
     Screen {{ background: {SCREEN.page}; color: {SCREEN.ink1}; layers: base; }}
     #head {{ height: 1; padding: 0 1; background: {SCREEN.raised}; color: {SCREEN.ink1}; }}
-    #head.late {{ background: ansi_yellow; color: {SCREEN.page}; }}
-    #head.stale {{ background: ansi_red; color: {SCREEN.ink0}; text-style: bold; }}
+    #head.late {{ background: goldenrod; color: {SCREEN.page}; }}
+    #head.stale {{ background: darkred; color: {SCREEN.ink0}; text-style: bold; }}
     #notice {{ height: auto; max-height: 4; padding: 0 1; color: {SCREEN.ink0}; text-style: bold; }}
     #summary {{ height: auto; }}
     #summary, Rows, #help {{
@@ -436,6 +437,10 @@ class Monitor(App[None]):
         """Hold the numbers still, or go on with the newest."""
         self._paused_at = None if self._paused_at is not None else self._clock.now()
         self.tick()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  the base names it
+        """The footer does not offer to filter while the filter is being typed."""
+        return not (action == "filter" and isinstance(self.focused, Filter))
 
     def action_filter(self) -> None:
         asked = self.query_one("#filter", Input)

@@ -55,7 +55,7 @@ class Opportunity(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """An opportunity as it last stood. ``reason``: spread_gone, funding_gone, stale, interrupted, crossed, zero_price,
+    """An opportunity as it last stood. ``reason``: spread_gone, funding_gone, stale, interrupted, crossed_book, zero_price,
     empty_book, or what ``forget`` was told."""
 
     opportunity: Opportunity
@@ -173,7 +173,7 @@ class Scanner:
 
     @property
     def refused(self) -> dict[str, int]:
-        """How many events were refused, by reason: crossed, zero_price, empty_book, out_of_order, unknown_listing,
+        """How many events were refused, by reason: crossed_book, zero_price, empty_book, out_of_order, unknown_listing,
         funding_on_spot."""
         return dict(sorted(self._refused.items()))
 
@@ -189,7 +189,7 @@ class Scanner:
                 self._refused["out_of_order"] += 1
                 return ()
             if bid <= 0 or bid >= ask or bid_size <= 0 or ask_size <= 0:
-                reason = "zero_price" if bid <= 0 or ask <= 0 else "crossed" if bid >= ask else "empty_book"
+                reason = "zero_price" if bid <= 0 or ask <= 0 else "crossed_book" if bid >= ask else "empty_book"
                 self._refused[reason] += 1
                 self._lose(index, time_ns, reason)
                 return ()

@@ -163,10 +163,10 @@ def test_the_brief_s_example_is_shown_in_its_words_and_its_order() -> None:
     ("pnl", "text", "style"),
     [
         ("45.2", "+$45.20", "green3"),
-        ("-18.5", "-$18.50", "indian_red1"),
+        ("-18.5", "-$18.50", "color(203)"),
         ("0", "$0.00", ""),
         ("-0.004", "$0.00", ""),
-        ("-1234567.891", "-$1,234,567.89", "indian_red1"),
+        ("-1234567.891", "-$1,234,567.89", "color(203)"),
         (None, "—", ""),
     ],
 )
@@ -180,7 +180,7 @@ def test_profit_and_loss_have_a_sign_as_well_as_a_colour(pnl: str | None, text: 
 
 
 def test_the_cumulative_profit_is_coloured_and_nothing_else_of_the_summary() -> None:
-    for pnl, style in (("250", "green3"), ("-250", "indian_red1")):
+    for pnl, style in (("250", "green3"), ("-250", "color(203)")):
         metrics = replace(BRIEF_METRICS, cumulative_pnl=Decimal(pnl), pnl_percentage=Decimal(pnl) / 20_000)
         text = summary_text(replace(BRIEF, metrics=metrics))
         (span,) = text.spans

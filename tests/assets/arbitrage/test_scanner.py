@@ -134,7 +134,7 @@ def test_the_end_of_an_opportunity_has_a_time_and_a_reason() -> None:
         (quote(1, 2 * S, "100.10", "100.11"), "spread_gone"),
         (FundingQuote(2 * S, 1, Decimal("-0.005"), FAR), "funding_gone"),
         (Interrupted(2 * S, 0), "interrupted"),
-        (crossed, "crossed"),
+        (crossed, "crossed_book"),
         (empty, "empty_book"),
         (free, "zero_price"),
     ]
@@ -159,7 +159,7 @@ def test_a_refused_quote_takes_the_former_one_with_it_but_a_late_one_is_only_cou
     scanner.on_event(quote(7, 2 * S, *DEAR))
     scanner.on_event(quote(-1, 2 * S, *DEAR))
     scanner.on_event(Interrupted(S, 1))
-    assert scanner.refused == {"crossed": 1, "out_of_order": 2, "unknown_listing": 2}
+    assert scanner.refused == {"crossed_book": 1, "out_of_order": 2, "unknown_listing": 2}
 
 
 def test_what_is_no_event_is_an_error_and_books_and_trades_are_only_dated() -> None:
