@@ -33,21 +33,26 @@ def portfolio_metrics(state: PortfolioState, now_ns: int, unrealized: Decimal | 
         total_trades=closed,
         win_rate=_ratio(Decimal(state.win_count), Decimal(closed)),
         cumulative_pnl=pnl,
-        pnl_percentage=divided(pnl, capital),
+        pnl_percentage=_quotient(pnl, capital),
         available_capital=state.available_capital,
-        utilization_pct=divided(state.total_open_positions, capital),
+        utilization_pct=_quotient(state.total_open_positions, capital),
         utilization_of_equity=None if equity is None else _ratio(state.total_open_positions, equity),
         leg_out_count=state.leg_out_count,
         leg_out_loss_pct=_ratio(loss, pnl),
-        leg_out_loss_bps=divided(loss_in_bps, capital),
-        realistic_apr=divided(annual_gain, capital_time) if elapsed >= _DAY_NS else None,
+        leg_out_loss_bps=_quotient(loss_in_bps, capital),
+        realistic_apr=_quotient(annual_gain, capital_time) if elapsed >= _DAY_NS else None,
         apr_provisional=elapsed < _PROVISIONAL_DAYS * _DAY_NS,
     )
 
 
+def _quotient(numerator: Decimal, denominator: Decimal) -> Decimal:
+    """For display; nothing of something is plainly 0, not a zero of so many digits."""
+    return divided(numerator, denominator) if numerator else ZERO
+
+
 def _ratio(numerator: Decimal, denominator: Decimal) -> Decimal | None:
     """None where the denominator is not above zero: there is nothing to be a part of."""
-    return divided(numerator, denominator) if denominator > 0 else None
+    return _quotient(numerator, denominator) if denominator > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,13 @@ def trade_statistics(trades: Sequence[PaperTrade]) -> TradeStatistics:
         wins=len(wins),
         losses=len(losses),
         break_even=len(profits) - len(wins) - len(losses),
-        win_rate=divided(Decimal(len(wins)), Decimal(len(profits))),
+        win_rate=_quotient(Decimal(len(wins)), Decimal(len(profits))),
         pnl=pnl,
         profit_factor=_ratio(won, lost),
-        expectancy=divided(pnl, Decimal(len(profits))),
+        expectancy=_quotient(pnl, Decimal(len(profits))),
         average_win=_ratio(won, Decimal(len(wins))),
-        average_loss=divided(-lost, Decimal(len(losses))) if losses else None,
-        payoff=divided(*won_per_lost) if wins and losses else None,
+        average_loss=_quotient(-lost, Decimal(len(losses))) if losses else None,
+        payoff=_quotient(*won_per_lost) if wins and losses else None,
         best=max(profits),
         worst=min(profits),
         longest_win_streak=_longest([p > 0 for p in profits]),
@@ -203,7 +208,7 @@ class DayTally:
                 leg_outs=portfolio.leg_out_count - before.leg_out_count,
                 leg_out_loss=portfolio.leg_out_total_loss - before.leg_out_total_loss,
                 available_low=self._available_low,
-                utilization_max=divided(self._open_max, portfolio.starting_capital),
+                utilization_max=_quotient(self._open_max, portfolio.starting_capital),
                 exits=dict(sorted(exits.items())),
                 refused=dict(sorted(self._refused.items())),
                 halted=portfolio.halted,

@@ -73,6 +73,40 @@ def test_the_entry_prices_are_the_average_of_what_opened_the_leg() -> None:
     assert log.portfolio.holding(trade_id, Leg.LONG) == Holding(D(3), D(-302))
 
 
+def test_the_entry_orders_are_the_first_of_each_leg_and_the_first_fill_begins_the_record() -> None:
+    log = LogWriter()
+    trade_id = log.propose()
+    first = log.send(trade_id, Leg.LONG)
+    log.wait(7)
+    log.cancel(first)
+    assert log.portfolio.first_trade_ns is None
+    log.fill(log.send(trade_id, Leg.LONG))
+    log.wait(7)
+    log.trade_leg(trade_id, Leg.SHORT, Purpose.ENTRY, "1", "101")
+    trade = log.portfolio.trade(trade_id)
+    assert trade.long_order == log.portfolio.order(first)
+    assert len(trade.orders) == 3
+    assert log.portfolio.state().first_trade_at == DAY_START + 7
+
+
+def test_a_market_fill_keeps_its_slippage_and_whether_it_was_capped() -> None:
+    log = LogWriter()
+    trade_id = log.propose("2")
+    order = log.send(trade_id, Leg.LONG, size="2", order_type=OrderType.MARKET)
+    log.fill(order, "1")
+    fill = _fields(log.events[-1])
+    log.write(OrderFilled, **(fill | {"remaining": D(0), "walked_bps": D(9), "slippage_capped": True}))
+    kept = log.portfolio.order(order)
+    assert (kept.slippage_bps, kept.walked_bps, kept.slippage_capped, kept.traded_excess) == (D(2), D(9), True, None)
+
+
+def test_the_newest_value_is_kept() -> None:
+    log = LogWriter()
+    assert log.portfolio.last_valued is None
+    log.value("1.5")
+    assert log.portfolio.last_valued == log.events[-1]
+
+
 def test_price_profit_is_posted_when_a_leg_is_flat_and_not_before() -> None:
     log = LogWriter()
     trade_id = log.opened_trade("2")
@@ -179,6 +213,7 @@ def test_orders_keep_what_became_of_them() -> None:
     assert (order.accepted_at, order.filled_at, order.filled_size) == (log.now - 5, log.now, D("0.5"))
     assert order.queue_position is not None
     assert (order.queue_position.resting_depth_at_entry, order.queue_position.is_filled) == (D(40), False)
+    assert order.queue_position.cumulative_volume_at_price == 12
     assert order.queue_position.should_fill()
     log.cancel(limit, "timeout")
     order = log.portfolio.order(limit)
@@ -240,6 +275,23 @@ def test_a_session_goes_on_from_the_one_before() -> None:
     closed = after.close(active)
     assert closed.actual_profit_usd == D(1) - after.portfolio.trade(active).fees_usd
     assert after.portfolio.cumulative_pnl == was.cumulative_pnl + closed.actual_profit_usd
+
+
+def test_funding_at_midnight_is_due_on_what_the_day_before_held_strictly_before_it() -> None:
+    first = LogWriter()
+    trade_id = first.propose()
+    first.trade_leg(trade_id, Leg.LONG, Purpose.ENTRY, "0.25", "100")
+    first.now = DAY_START + DAY_NS
+    first.trade_leg(trade_id, Leg.LONG, Purpose.ENTRY, "0.75", "100")
+    carried = first.portfolio.carried_document("a" * 64)
+    second = LogWriter(
+        Portfolio.from_carried(carried), day=NEXT_DAY, start_ns=first.now, carried_day=DAY, carried="a" * 64
+    )
+    with pytest.raises(LogError, match=r"where 0\.25 was held"):
+        second.fund(trade_id, Leg.LONG)
+    second.wait(1)
+    second.fund(trade_id, Leg.LONG)
+    assert second.portfolio.funding == D("-0.01")
 
 
 @pytest.mark.parametrize(
