@@ -55,8 +55,8 @@ class Opportunity(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """An opportunity as it last stood. ``reason``: spread_gone, funding_gone, stale, interrupted, crossed_book, zero_price,
-    empty_book, or what ``forget`` was told."""
+    """An opportunity as it last stood. ``reason``: spread_gone, funding_gone, stale, interrupted, crossed_book,
+    zero_price, empty_book, or what ``forget`` was told."""
 
     opportunity: Opportunity
     removed_ns: int
@@ -135,7 +135,8 @@ class Scanner:
     last said is then not known.
     """
 
-    def __init__(self, listings: Sequence[Listing], rules: Rules) -> None:
+    def __init__(self, listings: Sequence[Listing], rules: Rules, *, remembered: int | None = _REMEMBERED) -> None:
+        """``remembered`` ended opportunities are kept, None for all of them."""
         count = self._count = len(listings)
         self._listings = tuple(listings)
         self._stale_ns = rules.stale_quote_ns
@@ -169,7 +170,7 @@ class Scanner:
             self._renew_funding(pair)
         self._standing = [0] * count  # how many of a listing's pairs stand
         self._refused: Counter[str] = Counter()
-        self._ended: deque[_Ended] = deque(maxlen=_REMEMBERED)
+        self._ended: deque[_Ended] = deque(maxlen=remembered)
 
     @property
     def refused(self) -> dict[str, int]:
@@ -287,8 +288,8 @@ class Scanner:
         ]
         return tuple(sorted(shown, key=_best_first))
 
-    def removed(self, count: int = _REMEMBERED) -> tuple[Removed, ...]:
-        """The opportunities that ended last, the newest first, at most ``count``."""
+    def removed(self, count: int | None = _REMEMBERED) -> tuple[Removed, ...]:
+        """The opportunities that ended last, the newest first, at most ``count`` (None: all that are remembered)."""
         newest = sorted(self._ended, key=lambda ended: -ended.removed_ns)[:count]
         return tuple(Removed(self._shown(each.pair, *each.standing), each.removed_ns, each.reason) for each in newest)
 
