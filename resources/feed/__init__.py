@@ -43,7 +43,7 @@ def to_units(number: Decimal) -> int:
 
 
 def from_units(units: int) -> Decimal:
-    """The exact number that ``to_units`` came from, without trailing zeros and without an exponent."""
+    """The exact number that ``to_units`` came from, without trailing zeros or exponent (exact to 28 digits)."""
     number = Decimal(units).scaleb(-_DIGITS).normalize()
     return number if number.as_tuple().exponent <= 0 else number.quantize(Decimal(1))  # type: ignore[operator]
 

@@ -108,6 +108,8 @@ class LiveFeed:
         self._clock_ns, self._pauses = clock_ns, pauses
         self._last_ns = 0
         self._events: queue.Queue[FeedEvent | BaseException] = queue.Queue(_WAITING)
+        self._stamping = threading.Lock()
+        self._watching: Future[None] | None = None
         self._after_the_last: FeedEvent | None = None
         self._owing: set[int] = set()  # listings with dropped events, which their reader has to be told
         self._down: dict[int, set[str]] = {}  # streams of a listing that are lost
@@ -140,34 +142,35 @@ class LiveFeed:
         return ()
 
     def events(self, start_ns: int, end_ns: int) -> Iterator[FeedEvent]:
-        """Events as they arrive until the clock reaches ``end_ns``; what arrived before ``start_ns`` is left out."""
-        tasks = asyncio.run_coroutine_threadsafe(self._watch_all(), self._loop)
-        tasks.add_done_callback(self._report)
-        try:
-            while True:
-                event = self._after_the_last or self._arrived()
-                if event is None:
-                    if self._clock_ns() >= end_ns:
-                        return
-                    continue
-                if event.time_ns >= end_ns:
-                    self._after_the_last = event  # the next span begins with it
-                    return
-                self._after_the_last = None
-                if event.time_ns >= start_ns:
-                    yield event
-        finally:
-            tasks.cancel()
+        """Events as they arrive until the clock reaches ``end_ns``; what arrived before ``start_ns`` is left out.
 
-    def _arrived(self) -> FeedEvent | None:
-        """The next event, or None when none has come for a while."""
-        try:
-            event = self._events.get(timeout=_LOOK_SECONDS)
-        except queue.Empty:
-            return None
-        if isinstance(event, BaseException):
-            raise FeedError(f"live: reading the venues failed: {event!r}") from event
-        return event
+        Watching begins with the first span and goes on between spans, until ``close``.
+        """
+        if self._watching is None:
+            self._watching = asyncio.run_coroutine_threadsafe(self._watch_all(), self._loop)
+            self._watching.add_done_callback(self._report)
+        while (event := self._after_the_last or self._arrived(end_ns)) is not None:
+            if event.time_ns >= end_ns:
+                self._after_the_last = event  # the next span begins with it
+                return
+            self._after_the_last = None
+            if event.time_ns >= start_ns:
+                yield event
+
+    def _arrived(self, end_ns: int) -> FeedEvent | None:
+        """The next event, or None when the clock has reached ``end_ns`` and nothing from before it is left."""
+        while True:
+            with self._stamping:  # an event that has its time but not its place in the queue would be missed
+                over = self._clock_ns() >= end_ns
+                if over and self._events.empty():
+                    return None
+            try:
+                event = self._events.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            if isinstance(event, BaseException):
+                raise FeedError(f"live: reading the venues failed: {event!r}") from event
+            return event
 
     def close(self) -> None:
         """Closes the connections. Nothing can be read afterwards; closing again does nothing."""
@@ -188,9 +191,9 @@ class LiveFeed:
         if not self._thread.is_alive():
             self._loop.close()
 
-    def _report(self, tasks: "Future[None]") -> None:
+    def _report(self, watching: "Future[None]") -> None:
         """What ends the watching, other than being told to, is the reader's to know."""
-        if not tasks.cancelled() and (error := tasks.exception()) is not None:
+        if not watching.cancelled() and (error := watching.exception()) is not None:
             self._events.put(error)
 
     # Opening
@@ -247,7 +250,7 @@ class LiveFeed:
                 self._count("disconnected", line)
                 if stream != "funding":
                     if not self._down.get(line.index):
-                        self._hand_over(Interrupted(self._now_ns(), line.index))
+                        self._hand_over(Interrupted, line.index)
                     self._down.setdefault(line.index, set()).add(stream)
                 await asyncio.sleep(self._pauses[min(failures, len(self._pauses) - 1)])
                 failures += 1
@@ -264,7 +267,7 @@ class LiveFeed:
             self._count("malformed", line)
             return
         self._marks[line.index] = sum(prices) // 2
-        self._hand_over(Quote(self._now_ns(), line.index, prices[0], sizes[0], prices[1], sizes[1]))
+        self._hand_over(Quote, line.index, prices[0], sizes[0], prices[1], sizes[1])
 
     async def _trades(self, line: _Line) -> None:
         for trade in await line.exchange.watch_trades(line.symbol):
@@ -274,7 +277,7 @@ class LiveFeed:
             except (KeyError, TypeError, ValueError, InvalidOperation):
                 self._count("malformed", line)
                 continue
-            self._hand_over(Trade(self._now_ns(), line.index, price, size, buys))
+            self._hand_over(Trade, line.index, price, size, buys)
 
     async def _funding(self, line: _Line) -> None:
         answer = await line.exchange.fetch_funding_rate(line.symbol)
@@ -287,9 +290,8 @@ class LiveFeed:
             self._count("malformed", line)
         else:
             self._settle_what_is_due(line)
-            quote = FundingQuote(self._now_ns(), line.index, rate, settles_ns)
-            self._rates[line.index] = quote
-            self._hand_over(quote)
+            asked_ns = self._hand_over(FundingQuote, line.index, rate, settles_ns).time_ns
+            self._rates[line.index] = FundingQuote(asked_ns, line.index, rate, settles_ns)
         await asyncio.sleep(_FUNDING_SECONDS)
 
     async def _settle(self, line: _Line) -> None:
@@ -306,22 +308,25 @@ class LiveFeed:
         if mark is None or expected.settles_ns - expected.time_ns > _FUNDING_AGE_NS:
             self._count("settlement_unknown", line)
         else:
-            self._hand_over(FundingSettled(self._now_ns(), line.index, expected.rate, mark))
+            self._hand_over(FundingSettled, line.index, expected.rate, mark)
 
     def _now_ns(self) -> int:
         self._last_ns = max(self._last_ns, self._clock_ns())
         return self._last_ns
 
-    def _hand_over(self, event: FeedEvent) -> None:
-        """To the reader; one that is too far behind loses events, and is told so before it gets the next."""
-        try:
-            if event.listing in self._owing:
-                self._events.put_nowait(Interrupted(event.time_ns, event.listing))
-                self._owing.discard(event.listing)
-            self._events.put_nowait(event)
-        except queue.Full:
-            self._owing.add(event.listing)
-            self.counts["dropped", self._listings[event.listing].venue] += 1
+    def _hand_over(self, kind: Callable[..., FeedEvent], listing: int, *rest: object) -> FeedEvent:
+        """An event of now to the reader; one that is too far behind loses events, and is told so before the next."""
+        with self._stamping:
+            event = kind(self._now_ns(), listing, *rest)
+            try:
+                if listing in self._owing:
+                    self._events.put_nowait(Interrupted(event.time_ns, listing))
+                    self._owing.discard(listing)
+                self._events.put_nowait(event)
+            except queue.Full:
+                self._owing.add(listing)
+                self.counts["dropped", self._listings[listing].venue] += 1
+        return event
 
     def _count(self, what: str, line: _Line) -> None:
         self.counts[what, self._listings[line.index].venue] += 1

@@ -24,10 +24,11 @@ import gzip
 import heapq
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
@@ -58,6 +59,7 @@ _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
 _MINUTE_NS = 60 * NANOSECONDS
+_DAY_NS = 86_400 * NANOSECONDS
 _UNIT_DIGITS = len(str(UNITS)) - 1
 _BATCH = 65_536  # rows read at a time
 _LATENCY_NS = 20_000_000
@@ -136,7 +138,7 @@ class RecordedFeed:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._reader: _Reader | None = None
         self._listings: list[Listing] = []
         self._grids: dict[tuple[str, str], _Grid] = {}
         self._recordings = [self._recording(file) for file in sorted(folder.glob("ticks_book/quotes/*.parquet"))]
@@ -171,20 +173,33 @@ class RecordedFeed:
         a time that goes backwards, a missing, zero or off-grid number, a crossed quote."""
         if end_ns < start_ns:
             raise FeedError(f"recorded: a span from {start_ns} to {end_ns} ends before it begins")
+        reader, self._reader = self._reader, None
+        if reader is None or reader.at_ns != start_ns:
+            reader = _Reader(self._openings(start_ns))
+        for event in reader.until(end_ns):
+            if event.time_ns >= start_ns:
+                yield event
+        self._reader = reader  # whoever asks for a day second by second reads its files once
+
+    def _openings(self, start_ns: int) -> Iterator["_Opening"]:
+        """What opens each day's files, from the day of ``start_ns`` on."""
+        for text in self.days():
+            day = date.fromisoformat(text)
+            begin_ns = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NANOSECONDS
+            if start_ns <= begin_ns + _DAY_NS:  # a day's last minute is known at its very end
+                yield _Opening(begin_ns, partial(self._day_events, day))
+
+    def _day_events(self, day: date) -> Iterator[FeedEvent]:
         streams: list[Iterator[FeedEvent]] = []
         for recording in self._recordings:
-            if _touches(recording.day, start_ns, end_ns):
+            if recording.day == day:
                 streams.append(_quotes(recording))
                 if recording.trades is not None:
                     streams.append(_trades(recording.trades, recording.grid))
                 if recording.raw is not None:
                     streams.append(_depth(recording.raw, recording.grid))
-        streams += [self._minute_events(file, day) for day, file in self._minutes if _touches(day, start_ns, end_ns)]
-        for event in heapq.merge(*streams, key=itemgetter(0)):
-            if event.time_ns >= end_ns:
-                return
-            if event.time_ns >= start_ns:
-                yield event
+        streams += [self._minute_events(file, day) for recorded, file in self._minutes if recorded == day]
+        return heapq.merge(*streams, key=itemgetter(0))
 
     def _grid(self, venue: str, symbol: str) -> _Grid:
         """The listing's grid; listings are numbered as they are met, which is the order of the files' names."""
@@ -299,10 +314,41 @@ class RecordedFeed:
         return sorted(rows, key=itemgetter(0))
 
 
-def _touches(day: date, start_ns: int, end_ns: int) -> bool:
-    """Whether a file named after ``day`` can have events of a span: its last minute may end on the day after."""
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    return start_ns < (midnight + 86_460) * NANOSECONDS and end_ns > (midnight - 60) * NANOSECONDS
+class _Opening(NamedTuple):
+    begin_ns: int
+    events: Callable[[], Iterator[FeedEvent]]
+
+
+class _Reader:
+    """Reads days one after the other and stops anywhere. ``at_ns`` is where the next span would begin."""
+
+    def __init__(self, openings: Iterator[_Opening]) -> None:
+        self.at_ns: int | None = None
+        self._openings = openings
+        self._opening = next(openings, None)
+        self._events: Iterator[FeedEvent] = iter(())
+        self._held: FeedEvent | None = None
+
+    def until(self, end_ns: int) -> Iterator[FeedEvent]:
+        """Events before ``end_ns``; no day is opened that begins later."""
+        self.at_ns = None
+        last_ns = 0
+        while True:
+            event = self._held or next(self._events, None)
+            self._held = None
+            if event is None:
+                if self._opening is None or self._opening.begin_ns >= end_ns:
+                    break
+                self._events, self._opening = self._opening.events(), next(self._openings, None)
+                continue
+            if event.time_ns < last_ns:
+                raise FeedError(f"recorded: the days overlap at {event.time_ns}: a file is named after another day")
+            last_ns = event.time_ns
+            if last_ns >= end_ns:
+                self._held = event
+                break
+            yield event
+        self.at_ns = end_ns
 
 
 def _day(file: Path, pattern: re.Pattern[str], form: str) -> date:

@@ -116,6 +116,17 @@ def test_a_span_may_be_cut_anywhere(kind: str, tmp_path: Path) -> None:
         list(feed.events(last, first))
 
 
+@pytest.mark.parametrize("kind", ["simulated", "recorded"])
+def test_a_reader_may_go_on_second_by_second(kind: str, tmp_path: Path) -> None:
+    make = {"simulated": simulated, "recorded": recorded}[kind]
+    feed, events = make(tmp_path)
+    start, end = (at("2024-08-08T23:53:58"), at("2024-08-08T23:54:09")) if kind == "recorded" else (0, 0)
+    if kind == "simulated":
+        start, end = events[0].time_ns, events[0].time_ns + 20 * SECOND
+    slices = [list(feed.events(begin, begin + SECOND)) for begin in range(start, end, SECOND)]
+    assert [event for each in slices for event in each] == [e for e in events if start <= e.time_ns < end] != []
+
+
 def test_the_setting_opens_its_feed(tmp_path: Path) -> None:
     record_venues(tmp_path)
     for setting, source in (("simulated", "SIMULATED"), (f"recorded:{tmp_path}", "RECORDED")):
@@ -147,7 +158,7 @@ def test_live_venues_without_the_extra_say_what_to_install(monkeypatch: pytest.M
         LiveFeed(("binance",))
 
 
-@given(st.integers(1, 10**30))
+@given(st.integers(1, 10**28 - 1))
 def test_units_give_their_number_back(units: int) -> None:
     assert to_units(from_units(units)) == units
 

@@ -227,13 +227,14 @@ def test_a_span_ends_with_the_clock_and_the_next_begins_where_it_ended() -> None
     feed = live_feed(exchange, clock_ns=lambda: clock[0])
     try:
         first = list(feed.events(NOON, NOON + 3 * SECOND))
-        rest = list(islice(feed.events(NOON + 3 * SECOND, NOON + 6 * SECOND), 3))
+        rest = list(islice(feed.events(NOON + 3 * SECOND, NOON + 9 * SECOND), 3))
         quiet = list(feed.events(NOON, NOON + SECOND))
     finally:
         feed.close()
     assert [from_units(event.bid) for event in first if isinstance(event, Quote)] == [1, 2]
     assert [from_units(event.bid) for event in rest if isinstance(event, Quote)] == [3, 4, 5]
     assert quiet == []
+    assert exchange.asked.count("BTC/USDT:USDT") == 5 + 3  # the books, and once each what stayed silent
 
 
 def test_a_reader_that_falls_behind_is_told_what_it_lost(monkeypatch: pytest.MonkeyPatch) -> None:

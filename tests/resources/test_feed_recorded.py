@@ -166,6 +166,26 @@ def test_the_days_are_those_of_the_files(folder: Path) -> None:
     assert list(feed.events(at("2023-01-01T00:00:00"), at("2024-01-01T00:00:00"))) == []
 
 
+def test_going_on_reads_each_file_once_and_a_later_day_not_at_all(folder: Path) -> None:
+    feed = RecordedFeed(folder)
+    raw = folder / "ticks_book" / "raw" / f"{USDM}.gz"
+    raw.write_bytes(b"damaged after it was opened")
+    assert len(list(feed.events(MINUTES_DAY, MINUTES_DAY + DAY_NS))) > 0
+    record_venues(folder)
+    first = list(feed.events(TICKS_DAY, TICKS_DAY + SECOND))
+    raw.write_bytes(b"damaged while it was read")
+    assert len(first) + len(list(feed.events(TICKS_DAY + SECOND, TICKS_DAY + DAY_NS))) == 16
+
+
+def test_a_span_left_in_the_middle_spoils_nothing(folder: Path) -> None:
+    feed = RecordedFeed(folder)
+    whole = list(feed.events(TICKS_DAY, TICKS_DAY + DAY_NS))
+    left = feed.events(TICKS_DAY, TICKS_DAY + DAY_NS)
+    assert next(left) == whole[0]
+    assert list(feed.events(TICKS_DAY, TICKS_DAY + DAY_NS)) == whole
+    assert list(left) == whole[1:]
+
+
 # Files that do not say what they should
 
 
