@@ -65,6 +65,7 @@ class Auditor:
         self.held: dict[str, dict[Leg, Decimal]] = {}
         self.naked_since: dict[str, int] = {}
         self.longest_naked = 0
+        self.over = 0  # naked for longer than allowed, alarmed or not
         self.halted_at: int | None = None
         self.submitted: dict[str, OrderSubmitted] = {}
         self.depths: dict[str, Decimal] = {}
@@ -119,7 +120,9 @@ class Auditor:
         if held[Leg.LONG] != held[Leg.SHORT]:
             self.naked_since.setdefault(order.trade_id, event.time_ns)
         elif order.trade_id in self.naked_since:
-            self.longest_naked = max(self.longest_naked, event.time_ns - self.naked_since.pop(order.trade_id))
+            lasted = event.time_ns - self.naked_since.pop(order.trade_id)
+            self.longest_naked = max(self.longest_naked, lasted)
+            self.over += lasted > self.rules.leg_timeout_ns
         sign = order.side.sign
         if order.order_type is OrderType.LIMIT:
             if sign * (event.price - order.price) > 0:
