@@ -34,6 +34,7 @@ KEPT_ANNOUNCED = 100_000  # times of events not published yet: an outage must no
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0  # between attempts to reach Redis: doubled each time
 SOCKET_TIMEOUT_S = 5.0  # an answer that takes longer counts as a lost connection
 CHECK_S = 1.0  # without work: how often it is looked whether Redis still holds what it was given
+GATHER_S = 0.02  # records outside of the log wait so long for a transaction to go with, else a measured time costs one
 STORING_S = 0.005  # an event was announced and is not stored yet
 
 MEASURED = frozenset({SIGNALS, CONFIRMS})  # streams whose way from decision to publication is measured
@@ -279,18 +280,22 @@ class Publisher:
                 self._report("the bus is connected again")
             self._set(connected=True)
         idle_until = time.monotonic() + CHECK_S
+        gather_until = 0.0
         while not self._over():
             batch = self._source.batch_after(seq, BATCH_EVENTS)
             with self._changed:
                 self._drained = False
-                outside, repeated, end = self._outside.take(BATCH_EVENTS)
+                gathered = batch is not None or self._verifying or time.monotonic() >= gather_until
+                outside, repeated, end = self._outside.take(BATCH_EVENTS if gathered or self._stopping else 0)
             if batch is None and not outside:
                 if self._verifying:
                     self._finish_filling(pipe, seq)
                 elif time.monotonic() >= idle_until:
                     return
                 else:
-                    self._await_work(seq, idle_until)
+                    if not pipe.watching:  # now, when nobody waits: the next transaction is then one exchange
+                        self._watch(pipe, seq)
+                    self._await_work(seq, idle_until, gather_until)
                 continue
             self._commit(pipe, seq, batch, outside, repeated)
             with self._changed:
@@ -301,17 +306,21 @@ class Publisher:
                 seq = batch.seq
                 self._set(last_seq=seq, last_ids=dict(batch.last_ids))
             idle_until = time.monotonic() + CHECK_S
+            gather_until = time.monotonic() + GATHER_S
 
-    def _await_work(self, seq: int, until: float) -> None:
+    def _await_work(self, seq: int, idle_until: float, gather_until: float) -> None:
         with self._changed:
             behind = self._announced > seq
             self._drained = not behind and not self._outside.waiting
             if behind:  # announced and not stored yet
                 self._changed.wait(STORING_S)
-            else:
-                self._changed.wait_for(
-                    lambda: self._stopping or self._announced > seq or self._outside.waiting, until - time.monotonic()
-                )
+                return
+            waiting = self._outside.waiting
+            until = gather_until if waiting else idle_until
+            self._changed.wait_for(
+                lambda: self._stopping or self._announced > seq or self._outside.waiting > waiting,
+                max(0.0, until - time.monotonic()),
+            )
 
     def _position(self) -> int:
         """The event up to which Redis is filled; -1, and everything is to be verified, when that is not certain."""
@@ -354,16 +363,8 @@ class Publisher:
         self, pipe: Pipeline, seq: int, batch: Batch | None, outside: list[StreamRecord], repeated: int
     ) -> None:
         """One transaction, refused whole when the cursor or a stream of the log was touched by somebody else."""
-        pipe.watch(CURSOR, *self._last_ids)  # type: ignore[no-untyped-call]
-        cursor, tops = self._look(self._last_ids)
-        expected = cursor is not None and cursor.log == self._source.log and cursor.seq == seq
-        if not expected and not (self._verifying and seq == -1):
-            raise redis.WatchError("the cursor was moved")
-        if any(tops[stream] < last for stream, last in self._last_ids.items()):
-            raise redis.WatchError("a stream was lost")
-        foreign = [stream for stream, last in self._last_ids.items() if tops[stream] > last]
-        if foreign and not self._verifying:
-            raise _Conflict(foreign)
+        if not pipe.watching:
+            self._watch(pipe, seq)
         orphans = self._orphans(pipe, batch) if batch is not None and seq == -1 else []
         records = [*(batch.records if batch else ()), *outside]
         pipe.multi()
@@ -383,6 +384,19 @@ class Publisher:
         if batch is not None:
             self._last_ids = batch.last_ids
         self._judge(batch, outside, repeated, answers[: len(records)])
+
+    def _watch(self, pipe: Pipeline, seq: int) -> None:
+        """Have the next transaction refused unless Redis stays as it is: filled up to ``seq`` and by nobody else."""
+        pipe.watch(CURSOR, *self._last_ids)  # type: ignore[no-untyped-call]
+        cursor, tops = self._look(self._last_ids)
+        expected = cursor is not None and cursor.log == self._source.log and cursor.seq == seq
+        if not expected and not (self._verifying and seq == -1):
+            raise redis.WatchError("the cursor was moved")
+        if any(tops[stream] < last for stream, last in self._last_ids.items()):
+            raise redis.WatchError("a stream was lost")
+        foreign = [stream for stream, last in self._last_ids.items() if tops[stream] > last]
+        if foreign and not self._verifying:
+            raise _Conflict(foreign)
 
     def _orphans(self, pipe: Pipeline, batch: Batch) -> list[str]:
         """Keys of another log's trades: with the first batch of a filling they go."""
@@ -437,12 +451,9 @@ class Publisher:
 
     def _finish_filling(self, pipe: Pipeline, seq: int) -> None:
         """Everything was written: what stands beyond our last entries is another log's."""
-        pipe.watch(CURSOR, *self._last_ids)  # type: ignore[no-untyped-call]
-        cursor, tops = self._look(self._last_ids)
-        if seq >= 0 and (cursor is None or cursor.log != self._source.log or cursor.seq != seq):
-            raise redis.WatchError("the cursor was moved")
-        if any(tops[stream] < last for stream, last in self._last_ids.items()):
-            raise redis.WatchError("a stream was lost")
+        if not pipe.watching:
+            self._watch(pipe, seq)
+        tops = self._look(self._last_ids)[1]
         longer = {stream for stream, last in self._last_ids.items() if tops[stream] > last}
         if wrong := longer | {stream for stream in self._doubted - longer if not self._compare(stream)}:
             raise _Conflict(wrong)
