@@ -203,7 +203,8 @@ def _instant(time_ns: int) -> str:
 
 
 class Rows(DataTable[Text]):
-    """A table that writes changed cells and nothing else: its lines are places, in which trades come and go."""
+    """A table that writes the changed cells in sight and nothing else: its lines are places, in which trades come and
+    go. What is out of sight is written when it is scrolled to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", show=False),
@@ -216,7 +217,8 @@ class Rows(DataTable[Text]):
         super().__init__(cursor_type="row", show_header=header, id=id, cursor_foreground_priority="renderable")
         self._labels = columns
         self._names: list[str] = []
-        self._cells: list[tuple[Text, ...]] = []
+        self._wanted: list[tuple[Text, ...]] = []
+        self._written: list[tuple[Text, ...]] = []
         self._widths = [len(label) for label in columns]
 
     def on_mount(self) -> None:
@@ -225,24 +227,44 @@ class Rows(DataTable[Text]):
 
     def show(self, rows: Mapping[str, tuple[Text, ...]]) -> None:
         """These rows, by name, in this order. The cursor goes with its row, except that the top stays the top."""
-        names, cells, at = list(rows), list(rows.values()), self.cursor_row
-        for place, (new, old) in enumerate(zip(cells, self._cells, strict=False)):
-            for index, (cell, before) in enumerate(zip(new, old, strict=True)):
+        at = self.cursor_row
+        name = self._names[at] if 0 < at < len(self._names) else ""
+        self._names, self._wanted = list(rows), list(rows.values())
+        for place in range(len(self._written), len(rows)):
+            self.add_row(*self._wanted[place], key=str(place))
+            self._written.append(self._wanted[place])
+            self._widths = [
+                max(width, len(cell)) for width, cell in zip(self._widths, self._wanted[place], strict=True)
+            ]
+        while len(self._written) > len(rows):
+            self._written.pop()
+            self.remove_row(str(len(self._written)))
+        self._write()
+        if name in rows and self._names[at : at + 1] != [name]:
+            moved = self._names.index(name) - at
+            self.move_cursor(row=at + moved, animate=False, scroll=False)
+            self.scroll_relative(y=moved, animate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._write()
+
+    def on_resize(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        """Bring the places in sight up to date."""
+        first = max(0, int(self.scroll_y))
+        for place in range(first, min(first + self.size.height + 1, len(self._written))):
+            wanted, written = self._wanted[place], self._written[place]
+            if wanted == written:
+                continue
+            self._written[place] = wanted
+            for index, (cell, before) in enumerate(zip(wanted, written, strict=True)):
                 if cell != before:
                     # To measure a column means to measure all its cells: only where one is longer than any so far.
                     self.update_cell(str(place), str(index), cell, update_width=len(cell) > self._widths[index])
                     self._widths[index] = max(self._widths[index], len(cell))
-        for place in range(len(self._cells), len(cells)):
-            self.add_row(*cells[place], key=str(place))
-            self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells[place], strict=True)]
-        for place in reversed(range(len(cells), len(self._cells))):
-            self.remove_row(str(place))
-        name = self._names[at] if 0 < at < len(self._names) else ""
-        self._names, self._cells = names, cells
-        if name and names[at : at + 1] != [name] and name in rows:
-            moved = names.index(name) - at
-            self.move_cursor(row=at + moved, animate=False, scroll=False)
-            self.scroll_relative(y=moved, animate=False)
 
 
 class Filter(Input):

@@ -374,6 +374,25 @@ def test_changed_cells_alone_are_written(monkeypatch: pytest.MonkeyPatch) -> Non
     screen(view_with(MANY), act)
 
 
+def test_what_was_out_of_sight_is_current_when_it_is_scrolled_to() -> None:
+    async def act(app: Monitor, pilot: Pilot[None], feeder: Feeder) -> None:
+        feeder.tell(view_with([replace(row, unrealized_pnl=Decimal(5000)) for row in MANY]))
+        app.tick()
+        assert [line[3] for line in lines(app)[:3]] == ["+$5,000.00"] * 3
+        for key in ("pagedown", "end", "home", "pagedown", "down"):
+            await pilot.press(key)
+            rows = app.query_one("#active", Rows)
+            seen = range(rows.scroll_offset.y, min(200, rows.scroll_offset.y + rows.size.height - 1))
+            assert {lines(app)[place][3] for place in seen} == {"+$5,000.00"}
+        await pilot.resize_terminal(120, 60)
+        await pilot.pause()
+        seen = range(rows.scroll_offset.y, min(200, rows.scroll_offset.y + rows.size.height - 1))
+        assert len(seen) > 20
+        assert {lines(app)[place][3] for place in seen} == {"+$5,000.00"}
+
+    screen(view_with(MANY), act)
+
+
 def test_trades_and_exits_come_and_go() -> None:
     async def act(app: Monitor, _pilot: Pilot[None], feeder: Feeder) -> None:
         feeder.tell(view_with([active_row(*BRIEF_TRADES[2])], [exit_row("BTCUSDT", "45.2", "profit_target")]))
