@@ -293,6 +293,11 @@ class Engine:
         """Whether orders are working or a trade waits to be settled: a good moment to end is when not."""
         return any(trade.stage is not _Stage.ACTIVE for trade in self._trades.values())
 
+    @property
+    def naked_since_ns(self) -> int | None:
+        """Since when a trade's legs differ, the longest of them; None while all are equal."""
+        return min((since for trade in self._trades.values() if (since := trade.naked_since) is not None), default=None)
+
     def on_event(self, event: FeedEvent) -> None:
         """The next event of the feed. One that goes back in time is counted in ``rejected`` and changes nothing."""
         now_ns = event.time_ns

@@ -22,7 +22,7 @@ from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
 from assets.arbitrage.view import CapitalPoint, TraderView, build_view, capital_point
 from resources.documents import Document, load_document
-from resources.feed import NANOSECONDS, FeedEvent, from_units
+from resources.feed import NANOSECONDS, Feed, FeedEvent, from_units
 from resources.store import Store
 from resources.store.once import create_once, find
 
@@ -100,6 +100,35 @@ def fold(store: Store, source: str, day: str) -> tuple[Portfolio, list[Event]]:
     return portfolio, events
 
 
+def engine_of(feed: Feed, opened: SessionOpened, portfolio: Portfolio, write: Callable[[Event], None]) -> Engine:
+    """An engine under the session's own rules, before its first event; its scanner remembers the whole day."""
+    rules = rules_from_document(opened.rules)
+    return Engine(feed.listings, rules, write, portfolio, Scanner(feed.listings, rules, remembered=None))
+
+
+def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None]) -> None:
+    """The first event, and what was carried over the night taken up."""
+    engine.portfolio.apply(opened)
+    write(opened)
+    if engine.portfolio.open_trades:
+        engine.recover(opened.time_ns)
+
+
+def rehearsed(
+    feed: Feed, opened: SessionOpened, portfolio: Portfolio, write: Callable[[Event], None], *, entering: bool = True
+) -> Engine:
+    """The whole day computed from its feed and stored nowhere; without ``entering`` opportunities are only watched."""
+    engine = engine_of(feed, opened, portfolio, write)
+    if not entering:
+        engine.stop()
+    begin(engine, opened, write)
+    end_ns = start_of(opened.day) + DAY_NS
+    for event in feed.events(opened.time_ns, end_ns):
+        engine.on_event(event)
+    engine.advance(end_ns - 1)
+    return engine
+
+
 class Session:
     """Follows one day. ``advance_to`` moves it, ``flush`` stores what happened, ``close`` ends the day.
 
@@ -165,6 +194,12 @@ class Session:
                 self.flush()
         self.engine.advance(until - 1)
         self.cursor_ns = until
+
+    @property
+    def naked_ns(self) -> int | None:
+        """For how long a trade's legs have differed by now, the longest of them; None while all are equal."""
+        since = self.engine.naked_since_ns
+        return None if since is None else self.cursor_ns - since
 
     @property
     def opened(self) -> SessionOpened:
@@ -241,18 +276,13 @@ class Session:
     def _open(self, opened: SessionOpened) -> None:
         """The state after ``opened``, and after taking up what it carries."""
         self._build(opened)
-        self.portfolio.apply(opened)
-        self._write(opened)
-        if self.portfolio.open_trades:
-            self.engine.recover(opened.time_ns)
+        begin(self.engine, opened, self._write)
 
     def _build(self, opened: SessionOpened) -> None:
         self._opened = opened
-        rules = rules_from_document(opened.rules)
         self.capital: list[CapitalPoint] = []
         self.portfolio = portfolio_before(self._store, opened)
-        scanner = Scanner(self.feed.listings, rules)
-        self.engine = Engine(self.feed.listings, rules, self._write, self.portfolio, scanner)
+        self.engine = engine_of(self.feed, opened, self.portfolio, self._write)
         self.cursor_ns = opened.time_ns
 
     def _tell(self, event: Event) -> None:

@@ -1,0 +1,91 @@
+"""Asset checks of a trading day: the brief's correctness properties over its stored log, and that it comes out again.
+
+They speak and do not block: the log they judge is history. Each judge is a pure function of ``properties``.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from assets.arbitrage.arbitrage_desk import ArbitrageDesk
+from assets.arbitrage.assets import arbitrage_portfolio, opportunities, paper_trades, stored_day
+
+# Judges of ``assets.arbitrage.properties`` by the asset that they stand on; named here so that loading is light.
+_JUDGES = {
+    "capital_conserved": (arbitrage_portfolio, "Property 1: available + open = starting + flows + realised, exactly."),
+    "no_naked_leg": (paper_trades, "Property 2: legs are unequal for 500 ms at most, unless the trader halted."),
+    "queue_fills_accurate": (paper_trades, "Property 3: a resting order fills once the threshold has traded."),
+    "slippage_realistic": (paper_trades, "Property 4: market fills pay 2 to 5 bps, and what the book asks for."),
+    "pnl_accurate": (arbitrage_portfolio, "Property 5: cumulative P&L is the sum of trades, leg-outs counted once."),
+    "exits_have_reasons": (paper_trades, "Property 6: the named conditions hold, and the first of them acts."),
+    "leg_outs_logged": (paper_trades, "Property 7: each leg-out is logged once, before its hedge, and counted once."),
+    "ledger_agrees": (arbitrage_portfolio, "The desk's ledger comes to the same cash and positions."),
+}
+_SHOWN = 10
+
+
+def _result(violations: Sequence[str], looked_at: dict[str, int]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not violations,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(violations[:_SHOWN]) or None,
+        metadata={**looked_at, "violations": len(violations)},
+    )
+
+
+def _property_check(name: str) -> dg.AssetChecksDefinition:
+    asset, text = _JUDGES[name]
+
+    @dg.asset_check(asset=asset, name=name, description=text)
+    def check(
+        context: dg.AssetCheckExecutionContext, arbitrage: dg.ResourceParam[ArbitrageDesk]
+    ) -> dg.AssetCheckResult:
+        from assets.arbitrage import properties
+
+        day = stored_day(arbitrage, context.partition_key)
+        violations = getattr(properties, name)(day.events, day.before())
+        return _result(violations, {"events": len(day.events)})
+
+    return check
+
+
+@dg.asset_check(
+    asset=paper_trades,
+    name="log_replays",
+    description="The feed gives the log again, byte for byte. A live feed cannot be asked: a warning says so.",
+)
+def log_replays(
+    context: dg.AssetCheckExecutionContext, arbitrage: dg.ResourceParam[ArbitrageDesk]
+) -> dg.AssetCheckResult:
+    """Computes the whole day anew; with it Property 6: what should have been left was left."""
+    from assets.arbitrage import trading_day
+
+    day = stored_day(arbitrage, context.partition_key)
+    try:
+        differences = trading_day.log_replays(day)
+    except trading_day.NotOver as error:
+        return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=str(error))
+    return _result(differences, {"events": len(day.events)})
+
+
+@dg.asset_check(
+    asset=opportunities,
+    name="signals_were_opportunities",
+    description="Every entry of the day began while its opportunity stood.",
+)
+def signals_were_opportunities(
+    context: dg.AssetCheckExecutionContext, arbitrage: dg.ResourceParam[ArbitrageDesk]
+) -> dg.AssetCheckResult:
+    """Compares the log's proposals with what the scanner finds when nothing is traded."""
+    from assets.arbitrage import trading_day
+
+    day = stored_day(arbitrage, context.partition_key)
+    unexplained = trading_day.unexplained_signals(day)
+    return _result(unexplained, {"events": len(day.events)})
+
+
+arbitrage_checks: Sequence[dg.AssetChecksDefinition] = [
+    *(_property_check(name) for name in _JUDGES),
+    log_replays,
+    signals_were_opportunities,
+]

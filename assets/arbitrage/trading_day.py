@@ -1,0 +1,251 @@
+"""What is made of one day of paper trading once it is over: immutable documents, each a fold of the day's log.
+
+A day that nobody traded while it passed is traded when it is asked for, where its feed can be asked again. Of a day
+that is being traded nothing is made until it has ended.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from assets.arbitrage.arbitrage_desk import ArbitrageDesk
+from assets.arbitrage.codec import rules_from_document, to_line, value_to_document
+from assets.arbitrage.events import EntryRefused, Event, SessionOpened, TradeProposed
+from assets.arbitrage.journal import Journal
+from assets.arbitrage.metrics import DayTally, portfolio_metrics
+from assets.arbitrage.performance import performance_record
+from assets.arbitrage.portfolio import Portfolio
+from assets.arbitrage.rules import Rules
+from assets.arbitrage.scanner import Opportunity
+from assets.arbitrage.session import (
+    DAY_NS,
+    Session,
+    SessionError,
+    closing_of,
+    day_key,
+    portfolio_before,
+    rehearsed,
+    start_of,
+    stored_events,
+)
+from resources.documents import Document
+from resources.feed import NANOSECONDS, Feed
+from resources.store.once import create_once
+
+
+class NotOver(SessionError):
+    """The day has not ended, or nobody traded it and its feed cannot be asked again."""
+
+
+def traded(desk: ArbitrageDesk, day: str) -> Document:
+    """The day's closing, traded now where that is still to be done. Raises NotOver, and what ``Session`` raises."""
+    closing = closing_of(desk.store, desk.source, day)
+    if closing is not None:
+        return closing
+    now_ns = int(desk.clock.now().timestamp()) * NANOSECONDS
+    feed = desk.feed
+    if start_of(day) + DAY_NS > now_ns:
+        raise NotOver(f"{day} is not over: its trader closes it at 00:00 UTC")
+    if feed.days() and day not in feed.days():
+        raise NotOver(f"nothing is recorded of {day}; recorded are {', '.join(feed.days())}")
+    if not feed.repeatable and not _stored_anything(desk, day):
+        raise NotOver(f"nobody traded {day}, and the past of a live feed cannot be asked for")
+    session = Session(desk, day, now_ns)
+    session.close()
+    closing = closing_of(desk.store, desk.source, day)
+    assert closing is not None  # just stored
+    return closing
+
+
+def _stored_anything(desk: ArbitrageDesk, day: str) -> bool:
+    return Journal.open(desk.store, day_key(desk.source, day, "log")).head_seq >= 0
+
+
+class StoredDay:
+    """One closed day as stored: its events, and the portfolio before and after them."""
+
+    def __init__(self, desk: ArbitrageDesk, day: str) -> None:
+        """Raises SessionError, JournalError or LogError when the stored day cannot be used."""
+        self.desk, self.day = desk, day
+        self.closing = traded(desk, day)
+        self.events: list[Event] = list(stored_events(desk.store, desk.source, day))
+        opened = self.events[0] if self.events else None
+        if not isinstance(opened, SessionOpened):
+            raise SessionError(f"the log of {day} does not begin with its opening")
+        self.opened = opened
+
+    @property
+    def rules(self) -> Rules:
+        return rules_from_document(self.opened.rules)
+
+    def before(self) -> Portfolio:
+        """A portfolio that waits for the day's first event."""
+        return portfolio_before(self.desk.store, self.opened)
+
+    def after(self) -> Portfolio:
+        """The portfolio at the day's end."""
+        portfolio = self.before()
+        for event in self.events:
+            portfolio.apply(event)
+        return portfolio
+
+    def stored_once(self, name: str, content: Document) -> Document:
+        """The day's document ``name``, as first stored."""
+        head = {"day": self.day, "source": self.desk.source, "log_sha256": self.closing["state"]["log_sha256"]}
+        return create_once(self.desk.store, day_key(self.desk.source, self.day, f"{name}.json"), lambda: head | content)
+
+
+def opportunities(day: StoredDay) -> Document:
+    """Every opportunity of the day from its appearance to its end, found by the scanner alone where the feed can be
+    asked again; of a live day those that were good enough to be considered, from its log."""
+    if day.desk.feed.repeatable:
+        return {"found_by": "scanner", "rows": _watched(day)}
+    considered = [event for event in day.events if isinstance(event, TradeProposed | EntryRefused)]
+    return {
+        "found_by": "log",
+        "rows": [
+            {
+                "asset": event.asset,
+                "long_exchange": event.long_exchange,
+                "short_exchange": event.short_exchange,
+                "since_ns": event.time_ns,
+                "removed_ns": None,
+                "reason": "traded" if isinstance(event, TradeProposed) else event.reason,
+                "spread_bps": event.spread_bps if isinstance(event, TradeProposed) else None,
+                "net_bps": None,
+                "funding_delta": event.funding_delta if isinstance(event, TradeProposed) else None,
+                "confidence": event.confidence,
+            }
+            for event in considered
+        ],
+    }
+
+
+def _watched(day: StoredDay) -> list[Document]:
+    """What stood at any time of the day if nothing was traded, in the order in which it ended; what still stood at the
+    day's end comes last."""
+    feed, end_ns = day.desk.feed, start_of(day.day) + DAY_NS
+    scanner = rehearsed(feed, day.opened, day.before(), lambda _event: None, entering=False).scanner
+    standing = [found for found in scanner.current(end_ns) if found.since_ns is not None]
+    ended = [_episode(feed, each.opportunity, each.removed_ns, each.reason) for each in scanner.removed(None)]
+    return [*reversed(ended), *(_episode(feed, found, None, "") for found in standing)]
+
+
+def _episode(feed: Feed, found: Opportunity, removed_ns: int | None, reason: str) -> Document:
+    return {
+        "asset": found.asset,
+        "long_exchange": feed.listings[found.long].venue,
+        "short_exchange": feed.listings[found.short].venue,
+        "since_ns": found.since_ns,
+        "removed_ns": removed_ns,
+        "reason": reason,
+        "spread_bps": found.spread_bps,
+        "net_bps": found.net_bps,
+        "funding_delta": found.funding_delta,
+        "confidence": found.confidence,
+    }
+
+
+def unexplained_signals(day: StoredDay) -> list[str]:
+    """Proposals of the log that no stored opportunity of the same venues stands for at their time."""
+    rows = day.stored_once("opportunities", opportunities(day))["rows"]
+    stood: dict[tuple[str, str, str], list[tuple[int, int | None]]] = {}
+    for row in rows:
+        pair = row["asset"], row["long_exchange"], row["short_exchange"]
+        stood.setdefault(pair, []).append((row["since_ns"], row["removed_ns"]))
+    return [
+        f"trade {event.trade_id} of {event.asset}, {event.long_exchange} to {event.short_exchange}"
+        for event in day.events
+        if isinstance(event, TradeProposed)
+        and not any(
+            since <= event.time_ns and (until is None or event.time_ns <= until)
+            for since, until in stood.get((event.asset, event.long_exchange, event.short_exchange), ())
+        )
+    ]
+
+
+def trades(day: StoredDay) -> Document:
+    """The day's closed trades in the brief's JSON, oldest first, and those still open at its end."""
+    portfolio = day.after()
+    return {
+        "events": len(day.events),
+        "closed": [value_to_document(trade) for trade in portfolio.closed_trades],
+        "open": [value_to_document(trade) for trade in portfolio.open_trades],
+    }
+
+
+def portfolio_state(day: StoredDay) -> Document:
+    """The brief's PortfolioState at the day's end; the trades themselves stand in ``trades.json``."""
+    state = day.after().state()
+    return {"state": value_to_document(replace(state, active_trades=(), closed_trades=()))}
+
+
+def performance(day: StoredDay) -> Document:
+    """What telemetry and reports are told of the day (``performance.py``), and the marks of what is held at its end."""
+    portfolio, records = day.before(), []
+    for event in day.events:
+        portfolio.apply(event)
+        record = performance_record(event, portfolio)
+        if record is not None:
+            records.append(record)
+    return {"records": records, "closed": True, "marks": day.closing["marks"], "opening": _opening(day)}
+
+
+def _opening(day: StoredDay) -> list[Document]:
+    """What was held when the day began, leg by leg, at its entry price: reports need to know what they do not see
+    bought."""
+    return [
+        {
+            "signal_id": trade.id,
+            "exchange": order.exchange,
+            "symbol": order.symbol,
+            "quantity": order.filled_size * order.side.sign,
+            "notional": order.filled_notional * order.side.sign,
+        }
+        for trade in day.before().open_trades
+        for order in trade.orders.values()
+        if order.filled_size
+    ]
+
+
+def daily_metrics(day: StoredDay) -> Document:
+    """The day's metrics, and the portfolio's at its end."""
+    portfolio = day.before()
+    tally = DayTally(portfolio)
+    for event in day.events:
+        tally.apply(event)
+    valued = portfolio.last_valued
+    state = portfolio.state()
+    end_ns = start_of(day.day) + DAY_NS
+    unrealized = None if valued is None else valued.unrealized
+    return {
+        "metrics": value_to_document(tally.metrics()),
+        "portfolio": value_to_document(portfolio_metrics(state, end_ns, unrealized)),
+    }
+
+
+def log_replays(day: StoredDay) -> list[str]:
+    """Whether the feed gives the day's log again, byte for byte (Property 6 with it: what should be left is left).
+
+    A sentence for the first difference. Of a live feed nothing can be said: raises NotOver.
+    """
+    if not day.desk.feed.repeatable:
+        raise NotOver("the past of a live feed cannot be asked for")
+    return list(_differences(day))[:1]
+
+
+def _differences(day: StoredDay) -> Iterator[str]:
+    again = iter(replayed(day))
+    for event in day.events:
+        other = next(again, None)
+        if other is None or to_line(other) != to_line(event):
+            yield f"event {event.seq} is stored as {type(event).__name__} and comes out otherwise"
+            return
+    if next(again, None) is not None:
+        yield f"more happens than the {len(day.events)} stored events"
+
+
+def replayed(day: StoredDay) -> list[Event]:
+    """The day's events as they come out of its feed now, stored nowhere."""
+    events: list[Event] = []
+    rehearsed(day.desk.feed, day.opened, day.before(), events.append)
+    return events
