@@ -32,15 +32,20 @@ def confidence_parts(
     Both quotes have positive prices. ``trade_notional`` > 0 is the notional of a leg as price units times size units;
     ``stale_ns`` > 0 the greatest age at which a quote may be used.
     """
-    edge = max(0, short.bid - long.ask)
-    spread = min(SPREAD_POINTS, SPREAD_POINTS * BPS * edge // (FULL_SPREAD_BPS * long.ask))
+    # Comparisons instead of min and max: this is done for every quote that leaves an edge.
+    spread = SPREAD_POINTS * BPS * (short.bid - long.ask) // (FULL_SPREAD_BPS * long.ask)
+    spread = 0 if spread < 0 else SPREAD_POINTS if spread > SPREAD_POINTS else spread
     funding = 0
     if funding_delta is not None and funding_delta > 0:
-        funding = min(FUNDING_POINTS, int(FUNDING_POINTS * funding_delta // FULL_FUNDING))
-    displayed = min(long.ask * long.ask_size, short.bid * short.bid_size)
-    depth = min(DEPTH_POINTS, DEPTH_POINTS * displayed // trade_notional)
-    age = max(0, now_ns - min(long.time_ns, short.time_ns))
-    freshness = max(0, FRESHNESS_POINTS * (stale_ns - age) // stale_ns)
+        funding = (
+            FUNDING_POINTS if funding_delta >= FULL_FUNDING else int(FUNDING_POINTS * funding_delta // FULL_FUNDING)
+        )
+    bought, sold = long.ask * long.ask_size, short.bid * short.bid_size
+    depth = DEPTH_POINTS * (bought if bought < sold else sold) // trade_notional
+    depth = DEPTH_POINTS if depth > DEPTH_POINTS else depth
+    age = now_ns - (long.time_ns if long.time_ns < short.time_ns else short.time_ns)
+    freshness = FRESHNESS_POINTS if age <= 0 else FRESHNESS_POINTS * (stale_ns - age) // stale_ns
+    freshness = 0 if freshness < 0 else freshness
     return (("spread", spread), ("funding", funding), ("depth", depth), ("freshness", freshness))
 
 

@@ -16,7 +16,7 @@ quote became too old, whoever notices it, and however late.
 from collections import Counter, deque
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from assets.accounting.precision import ZERO
 from assets.arbitrage.confidence import BPS, Parts, confidence, confidence_parts
@@ -122,7 +122,7 @@ class _Pair:
         self.known_until = known_until
         cost = self.fees if delta is None or delta >= 0 else self.fees - delta
         numerator, denominator = cost.as_integer_ratio()
-        # Twice the cost of one unit of notional, to be compared with twice the edge (see ``Scanner._covers``).
+        # Twice the cost of one unit of notional, to be compared with twice the edge (see ``_covers``).
         self.cost_numerator, self.cost_denominator = 2 * numerator, denominator
 
 
@@ -296,14 +296,19 @@ class Scanner:
     def _evaluate(self, index: int, now_ns: int, reason: str) -> Sequence[Opportunity]:
         """Which of the listing's pairs stand now; one that does no more ended because of ``reason``."""
         found = []
+        bids, asks, quotes, oldest = self._bids, self._asks, self._quotes, now_ns - self._stale_ns
         for pair in self._pairs[index]:
-            bid, ask = self._bids[pair.short], self._asks[pair.long]
             standing = pair.standing
-            if bid > ask and (quotes := self._usable(pair, now_ns)):
+            if bids[pair.short] > asks[pair.long]:
+                # Both are there, else one would have no price.
+                long_quote, short_quote = cast(Quote, quotes[pair.long]), cast(Quote, quotes[pair.short])
                 if pair.known_until is not None and now_ns >= pair.known_until:
                     self._renew_funding(pair, now_ns)
-                long_quote, short_quote = quotes
-                if self._covers(pair, long_quote, short_quote):
+                if (
+                    long_quote.time_ns >= oldest
+                    and short_quote.time_ns >= oldest
+                    and _covers(pair, long_quote, short_quote)
+                ):
                     if standing is None:
                         since_ns = now_ns
                         self._standing[pair.long] += 1
@@ -330,12 +335,6 @@ class Scanner:
         if long_quote.time_ns < oldest or short_quote.time_ns < oldest:
             return None
         return long_quote, short_quote
-
-    @staticmethod
-    def _covers(pair: _Pair, long: Quote, short: Quote) -> bool:
-        """net > 0, exactly: both sides of the inequality times 2 x long ask x the cost's denominator."""
-        edge = 2 * (short.bid - long.ask) - (long.ask - long.bid) - (short.ask - short.bid)
-        return edge * pair.cost_denominator > long.ask * pair.cost_numerator
 
     def _confident(
         self, pair: _Pair, since_ns: int, now_ns: int, long_quote: Quote, short_quote: Quote
@@ -433,6 +432,12 @@ class Scanner:
         self._standing[pair.long] -= 1
         self._standing[pair.short] -= 1
         self._ended.append(_Ended(pair, standing, removed_ns, reason))
+
+
+def _covers(pair: _Pair, long: Quote, short: Quote) -> bool:
+    """net > 0, exactly: both sides of the inequality times 2 x long ask x the cost's denominator."""
+    edge = 2 * short.bid - 3 * long.ask + long.bid - short.ask + short.bid
+    return edge * pair.cost_denominator > long.ask * pair.cost_numerator
 
 
 def _bps(numerator: int, denominator: int) -> Decimal:
