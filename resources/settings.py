@@ -152,9 +152,16 @@ class Settings(BaseSettings):
         return (self.dagster_url or f"http://{self.dagster_host}:{self.dagster_port}").rstrip("/")
 
 
+def variable_names() -> dict[str, str]:
+    """The environment variable of every setting. ``REDIS_URL`` keeps the name that others read it by too."""
+    return {
+        name: str(field.validation_alias or _PREFIX + name.upper()) for name, field in Settings.model_fields.items()
+    }
+
+
 def load_settings() -> Settings:
     """Settings from the environment. Raises ValueError naming any unknown or invalid ``DESK_*`` variable."""
-    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    known = set(variable_names().values())
     unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
     if unknown:
         raise ValueError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
