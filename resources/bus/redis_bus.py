@@ -5,6 +5,7 @@ answer, a restart on an older snapshot, an emptied server and a second process a
 there. Entries have ids of their own, so writing one twice adds nothing.
 """
 
+import random
 import threading
 import time
 from collections import deque
@@ -166,12 +167,14 @@ class Publisher:
     def start(self) -> None:
         self._thread.start()
 
-    def announce(self, seq: int) -> None:
-        """Event ``seq`` has just been written to the log."""
+    def announce(self, seq: int, first: int | None = None) -> None:
+        """Events ``first`` (None: ``seq`` alone) to ``seq`` have just been written to the log: from now on their way
+        to their readers is measured."""
         with self._changed:
             self._announced = max(self._announced, seq)
             if len(self._announced_at) < KEPT_ANNOUNCED:
-                self._announced_at[seq] = time.monotonic()
+                now = time.monotonic()
+                self._announced_at.update(dict.fromkeys(range(seq if first is None else first, seq + 1), now))
             self._changed.notify_all()
 
     def offer(self, records: Iterable[StreamRecord]) -> None:
@@ -250,7 +253,8 @@ class Publisher:
                 self._set(connected=False, errors=self._health.errors + 1, last_error=type(error).__name__)
             lost = True
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping, self._wait)
+                # Not all of it: two that fill the same Redis from the start must not disturb each other for ever.
+                self._changed.wait_for(lambda: self._stopping, self._wait * random.uniform(0.5, 1))
                 if self._stopping:
                     self._changed.wait(FIRST_WAIT_S)
             self._wait = min(self._wait * 2, LONGEST_WAIT_S)
@@ -300,7 +304,8 @@ class Publisher:
             self._commit(pipe, seq, batch, outside, repeated)
             with self._changed:
                 self._outside.sent(end)
-            self._wait = FIRST_WAIT_S
+            if not self._verifying:
+                self._wait = FIRST_WAIT_S
             if batch is not None:
                 self._measure(batch)
                 seq = batch.seq
@@ -453,15 +458,14 @@ class Publisher:
         """Everything was written: what stands beyond our last entries is another log's."""
         if not pipe.watching:
             self._watch(pipe, seq)
-        tops = self._look(self._last_ids)[1]
-        longer = {stream for stream, last in self._last_ids.items() if tops[stream] > last}
-        if wrong := longer | {stream for stream in self._doubted - longer if not self._compare(stream)}:
+        if wrong := [stream for stream in sorted(self._doubted) if not self._compare(stream)]:
             raise _Conflict(wrong)
         pipe.multi()
         pipe.set(CURSOR, Cursor(self._source.log, seq, True, self._last_ids).to_text())
         pipe.execute()
         self._verifying = False
         self._filled, self._doubted = {}, set()
+        self._wait = FIRST_WAIT_S
 
     def _replace(self, streams: tuple[str, ...]) -> None:
         """Streams that hold another log's entries go, and are filled from the start."""

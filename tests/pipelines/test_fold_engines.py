@@ -4,7 +4,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,12 +20,12 @@ from assets.research.research_desk import open_research_desk
 from assets.research.validation_runs import available_folds, run
 from pipelines.fold_executor import ExecutorUnavailable, fold_executor
 from resources.settings import Settings
+from tests.redis_server import needs_redis, redis_server
 
 PROJECT = Path(__file__).parents[2]
 SYMBOL, UNTIL, HISTORY_DAYS = "BTCUSDT", date(2024, 8, 1), 470
 BROKER = "redis://:secret@127.0.0.1:6379/0"
 
-needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 needs_celery = pytest.mark.skipif(
     importlib.util.find_spec("dagster_celery") is None, reason="the extra [celery] is not installed"
 )
@@ -140,18 +139,13 @@ def test_a_run_of_its_own_writes_what_the_pool_does(pooled: tuple[list[str], dic
 @needs_celery
 def test_celery_workers_write_what_the_pool_does(pooled: tuple[list[str], dict[str, bytes]], tmp_path: Path) -> None:
     partitions, expected = pooled
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = _environment(tmp_path, DESK_FOLD_EXECUTOR="celery", DESK_CELERY_BROKER=f"redis://127.0.0.1:{port}/0")
-    redis = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
     celery = str(Path(sys.executable).with_name("dagster-celery"))
     worker = [celery, "worker", "start", "-A", "dagster_celery.app", "-y", "celery.yaml"]
-    # The command starts `celery` by name.
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     logs = [tmp_path / f"worker_{number}.log" for number in (1, 2)]
-    with _process(redis, environment, tmp_path / "redis.log"):
-        _wait_for(tmp_path / "redis.log", "Ready to accept connections")
+    with redis_server(tmp_path / "redis") as broker:
+        environment = _environment(tmp_path, DESK_FOLD_EXECUTOR="celery", DESK_CELERY_BROKER=broker.url)
+        # The command starts `celery` by name.
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         with _process(worker, environment, logs[0]), _process(worker, environment, logs[1]):
             for log in logs:
                 _wait_for(log, " ready.")

@@ -62,6 +62,12 @@ def eventually(condition: object) -> None:
         time.sleep(0.005)
 
 
+def cursor_of(client: "redis.Redis") -> Cursor:
+    cursor = Cursor.from_text(str(client.get(CURSOR)))
+    assert cursor is not None
+    return cursor
+
+
 def in_place(client: "redis.Redis", log: ListLog) -> None:
     assert stream_of(client) == log.records()
     assert client.get(STATE) == client.get(COPY) == str(log.count - 1)
@@ -141,24 +147,31 @@ class TestPublishing:
     ) -> None:
         monkeypatch.setattr(redis_bus, "length_of", lambda _: 1000)
         log = ListLog(5000)
-        assert publish(log).wait_for(4999, WAIT)
+        bus = publish(log)
+        assert bus.wait_for(4999, WAIT)
         kept = stream_of(client)
         assert 1000 <= len(kept) <= 1100  # Redis cuts whole nodes of a hundred entries
         assert kept == log.records()[-len(kept) :]
+        client.delete(CURSOR)  # all is looked at again, and what was cut is not missed
+        log.count = 5010
+        bus.announce(5009)
+        eventually(lambda: bus.health().refills == 2 and bus.wait_for(5009, 0) and cursor_of(client).complete)
+        assert stream_of(client)[-1000:] == log.records()[-1000:]
+        assert bus.health().replaced == 0
 
     def test_a_decision_is_measured_to_its_publication(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
         log = ListLog(5)
         bus = publish(log)
         assert bus.wait_for(4, WAIT)
         assert stream_of(client, END_TO_END) == []  # nobody announced these: they are a refill
-        log.count = 7
+        log.count = 10
         bus.announce(5)
-        bus.announce(6)
-        assert bus.wait_for(6, WAIT)
-        eventually(lambda: len(stream_of(client, END_TO_END)) == 2)
+        bus.announce(9, 8)  # 6 and 7 were written by somebody who did not say when
+        assert bus.wait_for(9, WAIT)
+        eventually(lambda: len(stream_of(client, END_TO_END)) == 3)
         samples = [parse_entry(END_TO_END, each.fields) for each in stream_of(client, END_TO_END)]
         assert all(each.stream == CONFIRMS and each.ms > 0 and each.agent == "arbitrage" for each in samples)  # type: ignore[attr-defined]
-        assert len({each.hash for each in samples}) == 2  # type: ignore[attr-defined]
+        assert len({each.hash for each in samples}) == 3  # type: ignore[attr-defined]
 
     def test_records_outside_of_the_log(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
         bus = publish(ListLog(3))
@@ -191,7 +204,7 @@ class TestAfterTampering:
         for count in range(2, 1000):
             log.count = count
             bus.announce(count - 1)
-            if count % 100 == 0:
+            if count % 300 == 0:
                 client.flushall()
                 assert bus.wait_for(count - 1, WAIT)
         eventually(lambda: len(stream_of(client)) == 999)
@@ -222,6 +235,15 @@ class TestAfterTampering:
         eventually(lambda: bus.health().replaced == 1 and stream_of(client) == log.records())
         in_place(client, log)
         assert any("another log" in said for said in reports.said)
+
+    def test_an_entry_under_our_id_that_says_something_else_gives_way(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
+        log = ListLog(20)
+        for number, record in enumerate(log.records()):
+            fields = confirmation(number, price=1).to_fields() if number == 7 else dict(record.fields)
+            client.xadd(CONFIRMS, fields, id=str(record.id))  # type: ignore[arg-type]
+        bus = publish(log)
+        eventually(lambda: bus.health().replaced == 1 and stream_of(client) == log.records())
+        in_place(client, log)
 
     def test_entries_after_our_last_one_are_not_ours(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
         other = ListLog(500)
@@ -258,9 +280,7 @@ class TestAfterTampering:
         log = ListLog(20)
         assert publish(log).wait_for(19, WAIT)
         in_place(client, log)
-        cursor = Cursor.from_text(str(client.get(CURSOR)))
-        assert cursor is not None
-        assert cursor.seq == 19
+        assert cursor_of(client).seq == 19
 
 
 @needs_redis
