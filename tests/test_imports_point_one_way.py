@@ -18,7 +18,7 @@ ALLOWED = {
     "resources": (),
     "assets/accounting": ("resources",),
     **{
-        f"assets/{name}": ("resources", "assets.accounting", "assets.metadata")
+        f"assets/{name}": ("resources", "assets.accounting", "assets.days", "assets.metadata")
         for name in CAPABILITIES
         if name != "accounting"
     },
