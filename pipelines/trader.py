@@ -40,10 +40,12 @@ _CATCH_UP_NS = 600 * NANOSECONDS
 
 
 class Bus:
-    """One session's way into Redis: what is stored is published, market trades beside it. Nothing without an address."""
+    """One session's way into Redis: what is stored is published, market trades beside it; nothing without REDIS_URL."""
 
-    def __init__(self, desk: ArbitrageDesk, session: Session) -> None:
+    def __init__(self, desk: ArbitrageDesk, session: Session, now_ns: int) -> None:
+        """Market trades before ``now_ns`` were published by whoever traded then."""
         self._batches = MarketTradeBatches(session.feed.listings)
+        self._since_ns = now_ns
         self._trades: list[StreamRecord] = []
         store, opened = desk.store, session.opened
         self._outbox = Outbox(lambda: stored_events(store, opened.source, opened.day), session.seq)
@@ -56,7 +58,8 @@ class Bus:
 
     def seen(self, event: FeedEvent) -> None:
         """A market event, as the session takes it."""
-        self._trades += self._batches.on_event(event)
+        if event.time_ns >= self._since_ns:
+            self._trades += self._batches.on_event(event)
 
     def stored(self, events: list[Event]) -> None:
         """Events that have just been stored."""
@@ -66,7 +69,7 @@ class Bus:
             self._trades.clear()
             return
         if events:
-            self._publisher.announce(events[-1].seq)
+            self._publisher.announce(events[-1].seq, events[0].seq)
         if self._trades:
             self._publisher.offer(self._trades)
             self._trades = []
@@ -123,7 +126,7 @@ class Trader:
         day = self._next_day(today)
         session = Session(self._desk, day, now_ns, self._told)
         _log.info("%s %s: %s", session.source, day, session.resumed or "begun")
-        self._session, self._bus = session, Bus(self._desk, session)
+        self._session, self._bus = session, Bus(self._desk, session, now_ns)
         return session
 
     def _next_day(self, today: str) -> str:
@@ -138,7 +141,7 @@ class Trader:
         return max(following, earliest).isoformat()
 
     def _catch_up(self, session: Session, until_ns: int) -> None:
-        """Steps of a catch-up are stored and shown on the way; market trades are published of the present only."""
+        """Steps of a catch-up are stored and shown on the way."""
         assert self._bus is not None  # made together with the session
         while session.cursor_ns < until_ns - _CATCH_UP_NS:
             session.advance_to(session.cursor_ns + _CATCH_UP_NS)
@@ -178,7 +181,8 @@ class Trader:
         publisher = self._bus.publisher
         samples = () if self._collector is None else self._collector.samples()
         health = None if publisher is None else publisher.health()
-        tick = self.watch.beat(wall_ns, dict(view.counts), health, samples, naked_since_ns=session.naked_since_ns)
+        naked_since = None if session.naked_ns is None else wall_ns - session.naked_ns
+        tick = self.watch.beat(wall_ns, dict(view.counts), health, samples, naked_since_ns=naked_since)
         if tick is not None:
             self._bus.offer(tick_record(tick))
 
