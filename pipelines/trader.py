@@ -58,7 +58,7 @@ class Bus:
 
     def seen(self, event: FeedEvent) -> None:
         """A market event, as the session takes it."""
-        if event.time_ns >= self._since_ns:
+        if self._publisher is not None and event.time_ns >= self._since_ns:
             self._trades += self._batches.on_event(event)
 
     def stored(self, events: list[Event]) -> None:
@@ -66,7 +66,6 @@ class Bus:
         if events:
             self._outbox.add(events)
         if self._publisher is None:
-            self._trades.clear()
             return
         if events:
             self._publisher.announce(events[-1].seq, events[0].seq)

@@ -253,7 +253,8 @@ class TradeClosed:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """No more entries: available capital below zero, or a naked position that could not be hedged."""
+    """No more entries on this day: available capital below zero, or a naked position that could not be hedged. The next
+    session enters again unless that still is so when it opens."""
 
     seq: int
     time_ns: int

@@ -355,6 +355,10 @@ class Portfolio:
                     f"{event.source} with {event.starting_capital}, not {self.source} with {self.starting_capital}",
                 )
         self.source, self.day = event.source, event.day
+        # A halt keeps its day from trading, and people have been told of it. The next one trades again where nothing is
+        # naked any more and capital is left.
+        if self.available >= 0 and not any(trade.naked() for trade in self._open.values()):
+            self.halted = ""
 
     def _flow(self, event: FlowPosted) -> None:
         if not event.amount or event.amount != logged(event.amount):

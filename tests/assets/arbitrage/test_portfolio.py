@@ -255,6 +255,17 @@ def test_funding_is_due_on_what_was_held_strictly_before() -> None:
 # What a session goes on from
 
 
+def test_a_halt_outlasts_its_day_while_a_leg_is_naked() -> None:
+    before = LogWriter()
+    before.trade_leg(before.propose(), Leg.LONG, Purpose.ENTRY, "1", "100")
+    before.halt()
+    document = before.portfolio.carried_document("a" * 64)
+    after = LogWriter(
+        Portfolio.from_carried(document), day=NEXT_DAY, start_ns=DAY_START + DAY_NS, carried_day=DAY, carried="a" * 64
+    )
+    assert after.portfolio.halted == "naked"
+
+
 def test_a_session_goes_on_from_the_one_before() -> None:
     before = rich_log()
     document = before.portfolio.carried_document("a" * 64)
@@ -267,7 +278,7 @@ def test_a_session_goes_on_from_the_one_before() -> None:
     assert now.closed_trades == ()
     assert (now.available_capital, now.cumulative_pnl) == (was.available_capital, was.cumulative_pnl)
     assert (now.win_count, now.loss_count, now.leg_out_count) == (was.win_count, was.loss_count, was.leg_out_count)
-    assert now.halted == "naked"
+    assert (was.halted, now.halted) == ("naked", "")  # nothing is naked any more
     active = now.active_trades[0].id
     after.exit(active)
     after.trade_leg(active, Leg.LONG, Purpose.EXIT, "0.5", "101")
