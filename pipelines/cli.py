@@ -18,6 +18,8 @@ import simplejson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pipelines.arbitrage_cli import monitor, trade
+from pipelines.backtest_cli import backtest, import_report
 from pipelines.research_cli import decide, train, walk_forward
 from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
 from resources.settings import Settings
@@ -53,7 +55,7 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 @click.option("--open/--no-open", "open_pages", default=False, help="Open the dashboard in a browser.")
 @click.option("--sample/--no-sample", default=True, help="Drop a sample CSV when the inbox has none for today.")
 def up(open_pages: bool, sample: bool) -> None:
-    """Start Dagster, the ticker and the dashboard; Ctrl-C stops all of it.
+    """Start Dagster, the ticker, the paper trader and the dashboard; Ctrl-C stops all of it.
 
     On the simulated market a sample signal, labelled SIMULATED, is dropped for the day that has none. A second
     `desk up` goes on where the first one stopped.
@@ -349,9 +351,9 @@ def export(what: str, first: datetime | None, last: datetime | None, form: str, 
     write_csv(rows, output)
 
 
+for command in (decide, train, walk_forward, trade, monitor, backtest, import_report):
+    main.add_command(command)
+
+
 if __name__ == "__main__":
     main()
-
-
-for command in (decide, train, walk_forward):
-    main.add_command(command)

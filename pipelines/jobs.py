@@ -1,10 +1,13 @@
-"""Jobs: the rebalance of one signal, the hourly look at the minute path, the decision of a day, and its validation."""
+"""Jobs: the rebalance of one signal, the hourly look at the minute path, the decision of a day and its validation, and
+the paper trader's day."""
 
 import dagster as dg
 
+from assets.arbitrage.assets import arbitrage_assets
 from assets.desk.assets import portfolio_value_history, rebalance_assets
 from assets.desk.checks import standing_checks
 from assets.research.assets import daily_assets, fold_assets, walk_forward
+from assets.telemetry.assets import telemetry_assets
 from pipelines.fold_executor import fold_executor
 from resources.settings import load_settings
 
@@ -52,4 +55,11 @@ walk_forward_folds_job = dg.define_asset_job(
     executor_def=fold_executor(load_settings()),
     tags={"desk/kind": "fold", "dagster/priority": "-10", "dagster/max_runtime": "3600"},
     description="One fold: its features, its decisions and the verdict on them.",
+)
+
+trading_day_job = dg.define_asset_job(
+    "trading_day",
+    selection=dg.AssetSelection.assets(*arbitrage_assets, *telemetry_assets),
+    executor_def=dg.in_process_executor,
+    description="One past UTC day of the paper trader: its log judged and computed anew, its metrics and its report.",
 )

@@ -1,4 +1,4 @@
-"""``desk up``: Dagster, the resident ticker and the dashboard as one thing that starts and stops.
+"""``desk up``: Dagster, the resident ticker and trader and the dashboard as one thing that starts and stops.
 
 Each is a process of its own: the portfolio value goes on while Dagster restarts, and a page that hangs stops nobody.
 What a service prints goes to a file of its own under ``$DAGSTER_HOME/services``.
@@ -106,7 +106,7 @@ def _create_databases(home: Path) -> None:
 
 
 def services(settings: Settings, home: Path) -> list[Service]:
-    """The three services, in starting order; ``home`` is the Dagster instance they share."""
+    """The four services, in starting order; ``home`` is the Dagster instance they share."""
     environment = dict(os.environ) | {"DAGSTER_HOME": str(home)}
     scripts = Path(sys.executable).parent
     dagster = [
@@ -115,6 +115,7 @@ def services(settings: Settings, home: Path) -> list[Service]:
     ]  # fmt: skip
     commands = {
         "ticker": [str(scripts / "desk"), "tick", "--resident"],
+        "trader": [str(scripts / "desk"), "trade", "--resident"],
         "dashboard": [sys.executable, "-m", "dashboards"],
         "dagster": dagster,
     }
