@@ -55,7 +55,7 @@ _SAMPLED = 50
 
 def no_naked_leg(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
     """Property 2: legs of a trade are unequal for 500 ms at most, unless the trader halted and said so."""
-    found, halted = [], False
+    found, halted = [], bool(portfolio.halted)  # a trader that halted the day before does not say so again
     limit = 0
     naked: dict[str, Decimal] = {}
     since: dict[str, int] = {}
@@ -86,6 +86,10 @@ def no_naked_leg(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
                     lasted = event.time_ns - since[order.trade_id]
                     if lasted > limit and not halted:
                         found.append(f"trade {order.trade_id} was naked for {lasted / MILLISECOND:.3f} ms")
+    for trade_id in (trade_id for trade_id, held in naked.items() if held):
+        lasted = events[-1].time_ns - since[trade_id]
+        if lasted > limit and not halted:
+            found.append(f"trade {trade_id} is naked for {lasted / MILLISECOND:.3f} ms at the end")
     return found
 
 
@@ -96,8 +100,9 @@ def queue_fills_accurate(events: Sequence[Event], _portfolio: Portfolio) -> list
         if isinstance(event, OrderAccepted):
             depth[event.order_id] = event.resting_depth, event.fill_threshold
         elif isinstance(event, OrderFilled) and event.cumulative_volume is not None:
-            if event.order_id not in depth:
-                continue  # accepted in the session before, whose own log was judged
+            if event.order_id not in depth:  # what rested at midnight was cancelled: it is of no earlier session
+                found.append(f"order {event.order_id} filled in a queue that never accepted it")
+                continue
             resting, threshold = depth[event.order_id]
             with localcontext(EXACT):
                 needed = resting * threshold

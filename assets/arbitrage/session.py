@@ -73,6 +73,21 @@ def last_closing(store: Store, source: str, before: str) -> Document | None:
     return None
 
 
+def begun_days(store: Store, source: str, before: str) -> tuple[str, ...]:
+    """The days before ``before`` that were begun and not closed, oldest first, since the newest closing. Until they
+    are closed the next day would go on from a state without them: what they hold would be forgotten."""
+    prefix = f"arbitrage/{source.lower()}/"
+    closed, begun = "", set()
+    for entry in store.list(prefix):
+        day, _, name = entry.key.removeprefix(prefix).partition("/")
+        if day < before:
+            if name == "closing.json":
+                closed = max(closed, day)
+            elif name.startswith("log/"):
+                begun.add(day)
+    return tuple(sorted(day for day in begun if day > closed))
+
+
 def stored_events(store: Store, source: str, day: str) -> Iterator[Event]:
     """The log of a day as stored, verified. Raises JournalError when it is damaged."""
     return Journal.open(store, day_key(source, day, "log")).events()
@@ -107,11 +122,15 @@ def engine_of(feed: Feed, opened: SessionOpened, portfolio: Portfolio, write: Ca
 
 
 def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None]) -> None:
-    """The first event, and what was carried over the night taken up."""
+    """The first event, and what was carried over the night taken up. Raises SessionError when the feed lists no longer
+    what is held."""
     engine.portfolio.apply(opened)
     write(opened)
     if engine.portfolio.open_trades:
-        engine.recover(opened.time_ns)
+        try:
+            engine.recover(opened.time_ns)
+        except ValueError as error:
+            raise SessionError(f"{opened.day}: {error}") from error
 
 
 def rehearsed(
