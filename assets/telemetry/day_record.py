@@ -7,13 +7,13 @@ they had cost, a row for each order), ``marks`` (closing price by ``<exchange>:<
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from assets.accounting.precision import ZERO
 from assets.telemetry.bad_telemetry import BadTelemetry
-from assets.telemetry.metric_tick import MetricTick, measured_tick
+from assets.telemetry.metric_tick import MetricTick, measured_tick, tick_document
 from assets.telemetry.performance_monitor import EquityPoint, PerformanceMonitor, PerformanceSummary
 from assets.telemetry.performance_tracker import ClosedTrade, TradePerformance
 from assets.telemetry.service_levels import (
@@ -24,12 +24,13 @@ from assets.telemetry.service_levels import (
     LatencySample,
     ServiceLevel,
     Targets,
+    report_csv,
     service_levels,
 )
 from assets.telemetry.telemetry_log import read_ticks
-from resources.documents import Document
+from resources.documents import Document, dump_line
 from resources.store import Store
-from resources.store.once import create_once, find
+from resources.store.once import create_bytes_once, create_once, find
 
 _NS = 10**9
 _MS_NS = 10**6
@@ -251,6 +252,11 @@ def recomputed(store: Store, source: str, document: Document) -> RecomputedDay:
     return RecomputedDay(tuple(ticks), tuple(standings), fold)
 
 
+def tick_lines(ticks: Iterable[MetricTick]) -> bytes:
+    """The ticks as stored, a line each."""
+    return b"".join(dump_line(tick_document(tick)) + b"\n" for tick in ticks)
+
+
 # --- service levels ---
 
 
@@ -299,6 +305,41 @@ def levels_of(
     if not never:
         return levels
     return tuple(_unheard(level) if level.name == _UPTIME else level for level in levels)
+
+
+def end_levels(store: Store, source: str, day: date, grid_seconds: int) -> Document:
+    """The levels of the 72 hours that end with ``day``, as first judged: JSON, with a CSV of the same beside it."""
+    end_ns = start_of(day) + DAY_NS
+
+    def judged() -> Document:
+        beats = stored_heartbeats(store, source, day)
+        samples = stored_samples(store, source)
+        levels = levels_of(
+            samples,
+            beats,
+            since_ns=first_beat_ns(store, source),
+            now_ns=end_ns,
+            heartbeat_ns=grid_seconds * _NS,
+        )
+        return {
+            "day": day.isoformat(),
+            "source": source,
+            "as_of_ns": end_ns,
+            "heartbeats": sum(end_ns - WINDOW_NS < beat.time_ns <= end_ns for beat in beats),
+            "samples": sum(end_ns - WINDOW_NS < sample.time_ns <= end_ns for sample in samples),
+            "levels": [asdict(level) for level in levels],
+        }
+
+    document = create_once(store, day_key(source, day, "service_levels.json"), judged)
+    rows = [_level(row) for row in document["levels"]]
+    create_bytes_once(store, day_key(source, day, "service_levels.csv"), report_csv(rows, now_ns=end_ns).encode())
+    return document
+
+
+def _level(row: Document) -> ServiceLevel:
+    """A level as stored; whole numbers come back as ints."""
+    value = row["value"]
+    return ServiceLevel(**row | {"value": None if value is None else Decimal(value), "target": Decimal(row["target"])})
 
 
 def _unheard(level: ServiceLevel) -> ServiceLevel:

@@ -133,6 +133,23 @@ def a_day(day: date = DAY, carried_day: str = "", *, before: str = "0", fees_bef
     return records
 
 
+def whole_day(records: list[Document]) -> list[Document]:
+    """The day with a valuation every minute to its end, each as the newest that is given."""
+    begin = int(records[0]["time_ns"])
+    given = {record["time_ns"]: record for record in records if record["kind"] == "point"}
+    newest, minutes = given[begin], []
+    for number in range(24 * 60):
+        at = begin + number * MINUTE_NS
+        newest = given.get(at, newest)
+        minutes.append(newest | {"time_ns": at})
+    others = [record for record in records if record["kind"] != "point"]
+
+    def place(record: Document) -> tuple[int, bool]:
+        return int(record.get("time_ns", record.get("closed_ns"))), record["kind"] == "point"
+
+    return [records[0], *sorted([*others[1:], *minutes], key=place)]
+
+
 MARKS = {"binance:BTCUSDT": Decimal("50010"), "bybit:BTCUSDT": Decimal("50105")}
 
 
