@@ -6,7 +6,7 @@ screens' document and the metric ticks follow; none of them being away stops the
 
 import logging
 import threading
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, timedelta
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
@@ -16,7 +16,15 @@ from assets.arbitrage.outbox import Outbox
 from assets.arbitrage.performance import performance_record
 from assets.arbitrage.portfolio import LogError, Portfolio
 from assets.arbitrage.publication import MarketTradeBatches, Publication
-from assets.arbitrage.session import Session, SessionError, day_of, last_closing, portfolio_before, stored_events
+from assets.arbitrage.session import (
+    Session,
+    SessionError,
+    begun_days,
+    day_of,
+    last_closing,
+    portfolio_before,
+    stored_events,
+)
 from assets.arbitrage.view import live_document, live_key
 from assets.telemetry.collector import Collector
 from assets.telemetry.prometheus import serve
@@ -129,10 +137,15 @@ class Trader:
         return session
 
     def _next_day(self, today: str) -> str:
-        """Today, or the day a simulation that stood still has to be traded through first."""
+        """Today, or first a day that was begun and is not closed (what it holds is carried from there), or that a
+        simulation stood still on and has to be traded through."""
+        store, source = self._desk.store, self._desk.feed.source
+        left = begun_days(store, source, today)
+        if left:
+            return left[0]
         if not self._desk.feed.repeatable:
             return today
-        closing = last_closing(self._desk.store, self._desk.feed.source, today)
+        closing = last_closing(store, source, today)
         if closing is None:
             return today
         following = date.fromisoformat(closing["day"]) + timedelta(days=1)
@@ -186,14 +199,24 @@ class Trader:
             self._bus.offer(tick_record(tick))
 
 
+def _metrics(port: int, watch: Watch) -> AbstractContextManager[object]:
+    """The Prometheus endpoint; none without a port. One that is taken is not worth a trade."""
+    if not port:
+        return nullcontext()
+    try:
+        return serve(port, watch.snapshot)
+    except OSError as error:
+        _log.error("no metrics are served on port %d: %s", port, error)
+        return nullcontext()
+
+
 def run(desk: ArbitrageDesk, stop: threading.Event) -> None:
     """Trade until ``stop`` is set. What fails is logged and begun again from the store."""
     while not stop.is_set():
         try:
             trader = Trader(desk)
             try:
-                port = desk.settings.metrics_port
-                with serve(port, trader.watch.snapshot) if port else nullcontext():
+                with _metrics(desk.settings.metrics_port, trader.watch):
                     while not stop.is_set():
                         trader.step()
                         stop.wait(_STEP_SECONDS)

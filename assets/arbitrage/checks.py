@@ -41,9 +41,13 @@ def _property_check(name: str) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, arbitrage: dg.ResourceParam[ArbitrageDesk]
     ) -> dg.AssetCheckResult:
         from assets.arbitrage import properties
+        from assets.arbitrage.portfolio import LogError
 
         day = stored_day(arbitrage, context.partition_key)
-        violations = getattr(properties, name)(day.events, day.before())
+        try:
+            violations = getattr(properties, name)(day.events, day.before())
+        except LogError as error:  # what cannot have happened keeps no property
+            violations = [str(error)]
         return _result(violations, {"events": len(day.events)})
 
     return check

@@ -55,7 +55,7 @@ _SAMPLED = 50
 
 def no_naked_leg(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
     """Property 2: legs of a trade are unequal for 500 ms at most, unless the trader halted and said so."""
-    found, halted = [], bool(portfolio.halted)  # a trader that halted the day before does not say so again
+    found, halted = [], False
     limit = 0
     naked: dict[str, Decimal] = {}
     since: dict[str, int] = {}
@@ -65,6 +65,7 @@ def no_naked_leg(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
             held = portfolio.holding(trade.id, Leg.LONG).quantity - portfolio.holding(trade.id, Leg.SHORT).quantity
         if held:
             naked[trade.id], since[trade.id] = held, portfolio.time_ns
+            halted = bool(portfolio.halted)  # such a halt outlives its day, and is not said again
     for event in events:
         match event:
             case SessionOpened():

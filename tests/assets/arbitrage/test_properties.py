@@ -386,6 +386,17 @@ def test_a_trader_that_halted_yesterday_needs_not_say_so_again() -> None:
     assert no_naked_leg(today.events, _before(yesterday)) == []
 
 
+def test_a_halt_of_yesterday_that_is_over_excuses_nothing_today() -> None:
+    yesterday = _left_naked(halted=True)
+    _unwound(yesterday, 10 * NANOSECONDS)
+    today = _carried(yesterday)
+    trade = today.propose()
+    today.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100")
+    today.leg_out(trade, Purpose.ENTRY)
+    _unwound(today, 10 * NANOSECONDS)
+    assert no_naked_leg(today.events, _before(yesterday)) == [f"trade {trade} was naked for 10000.000 ms"]
+
+
 @pytest.mark.parametrize("judge", PROPERTIES, ids=lambda judge: judge.__name__)
 def test_a_day_that_goes_on_from_another_is_judged_by_itself(judge: Judge) -> None:
     """Open trades, a leg-out logged before, totals and the ledger's positions are taken from what was carried."""
