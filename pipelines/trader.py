@@ -164,8 +164,9 @@ class Trader:
 
     def _end(self, session: Session) -> None:
         assert self._bus is not None
-        self._bus.stored(session.close())
+        # What the next day goes on from is there before this one is closed: a kill between the two loses neither.
         self.watch.close_day()
+        self._bus.stored(session.close())
         _log.info("%s %s: ended with event %d", session.source, session.day, session.seq)
         self._let_go()
 

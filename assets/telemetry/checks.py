@@ -72,12 +72,12 @@ def ticks_match_log(
 
 @dg.asset_check(
     asset=service_levels_asset,
-    description="Every service level is met. An undecided one is not: the result says which, and why.",
+    description="No service level is breached, and at least one is decided; undecided ones are counted.",
 )
 def levels_met(
     context: dg.AssetCheckExecutionContext, telemetry: dg.ResourceParam[TelemetryDesk]
 ) -> dg.AssetCheckResult:
-    """Breached first, then undecided."""
+    """Judges what is stored of the day."""
     from assets.telemetry.day_checks import unmet_levels
 
     day = date.fromisoformat(context.partition_key)

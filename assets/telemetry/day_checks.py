@@ -96,7 +96,9 @@ def _same(tick: MetricTick, standing: Standing) -> bool:
 
 
 def unmet_levels(store: Store, source: str, day: date) -> Verdict:
-    """Stored levels that are breached, and those that are undecided."""
+    """Stored levels that are breached; where none is decided, all of them with the reason. An undecided one beside
+    decided ones is counted and does not fail: without Redis three of the four never are, and a warning that is always
+    there is read by nobody."""
     document = find(store, day_key(source, day, "service_levels.json"))
     if document is None:
         return Verdict((f"the service levels of {day} are not stored",), {"levels": 0})
@@ -108,4 +110,5 @@ def unmet_levels(store: Store, source: str, day: date) -> Verdict:
     ]
     undecided = [f"undecided: {level['name']}, {level['reason']}" for level in levels if level["met"] is None]
     met = len(levels) - len(breached) - len(undecided)
-    return Verdict((*breached, *undecided), {"met": met, "breached": len(breached), "undecided": len(undecided)})
+    decided = len(undecided) < len(levels)
+    return Verdict(tuple(breached if decided else undecided), {"met": met, "breached": len(breached), "undecided": len(undecided)})
