@@ -1,4 +1,4 @@
-"""The web server: routes, login, the one poller, and what runs beside the pages.
+"""The web server: routes, login, one poller for each kind of document, and what runs beside the pages.
 
 Beside the pages, which are behind the login, three addresses answer anybody: ``/theme/…`` (fonts, styles and script
 of the shell, no data), ``/boot`` (a random id that changes with every start) and ``/healthz`` (whether a page can be
@@ -18,16 +18,21 @@ from tornado.web import RequestHandler, StaticFileHandler
 
 from dashboards.auth import BcryptAuthProvider
 from dashboards.page import THEME, Page, PageContext
+from dashboards.pages.arbitrage import ArbitragePage
 from dashboards.pages.desk import DeskPage
 from dashboards.pages.quant import QuantPage
+from dashboards.pages.telemetry import TelemetryPage
 from dashboards.research_snapshot import ResearchPoller
 from dashboards.snapshot import Poller
+from dashboards.telemetry_snapshot import TelemetryPoller
+from dashboards.trader_snapshot import TraderPoller
 from resources.clock import Clock, SystemClock
+from resources.feed import source_of
 from resources.settings import Settings
 from resources.store import Store, open_store
 
 # The pages in the order of the bar: a new page is a module in ``pages`` and its class here.
-PAGES: tuple[type[Page], ...] = (DeskPage, QuantPage)
+PAGES: tuple[type[Page], ...] = (DeskPage, QuantPage, ArbitragePage, TelemetryPage)
 
 REFRESH_SECONDS = 1.0
 # Research decides once a day; a new decision is on the screen within four of these.
@@ -112,11 +117,15 @@ def create_app(settings: Settings, store: Store, clock: Clock) -> Any:
     if settings.auth != "off":
         more = {"auth_provider": BcryptAuthProvider(settings, version), "cookie_secret": settings.cookie_secret}
     poller, research = Poller(store, clock), ResearchPoller(store, clock, settings)
+    feed = source_of(settings)
+    trader, telemetry = TraderPoller(store, clock, feed), TelemetryPoller(store, clock, feed)
     context = PageContext(
         settings=settings,
         clock=clock,
         poller=poller,
         research=research,
+        trader=trader,
+        telemetry=telemetry,
         boot_id=secrets.token_hex(8),
         theme_version=version,
         nav=[(page.title, page.route) for page in PAGES],
@@ -141,12 +150,13 @@ def create_app(settings: Settings, store: Store, clock: Clock) -> Any:
         check_unused_sessions_milliseconds=_SESSION_CHECK_MS,
         **more,
     )
-    server.io_loop.add_callback(_poll, poller, REFRESH_SECONDS)
+    for each in (poller, trader, telemetry):
+        server.io_loop.add_callback(_poll, each, REFRESH_SECONDS)
     server.io_loop.add_callback(_poll, research, RESEARCH_REFRESH_SECONDS)
     return server
 
 
-async def _poll(poller: Poller | ResearchPoller, seconds: float) -> None:
+async def _poll(poller: Poller | ResearchPoller | TraderPoller | TelemetryPoller, seconds: float) -> None:
     # The task is kept by the loop only weakly, so it is held here for as long as the server runs.
     await asyncio.ensure_future(poller.run(seconds))
 

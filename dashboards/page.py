@@ -17,7 +17,9 @@ import panel as pn
 from dashboards.components.pills import market_source
 from dashboards.research_snapshot import ResearchPoller
 from dashboards.snapshot import Poller
+from dashboards.telemetry_snapshot import TelemetryPoller
 from dashboards.theme.tokens import custom_properties
+from dashboards.trader_snapshot import TraderPoller
 from resources.clock import Clock
 from resources.settings import Settings
 
@@ -39,6 +41,8 @@ class PageContext:
     clock: Clock
     poller: Poller
     research: ResearchPoller
+    trader: TraderPoller
+    telemetry: TelemetryPoller
     boot_id: str
     theme_version: str
     nav: list[tuple[str, str]] = field(default_factory=list)

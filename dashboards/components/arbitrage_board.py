@@ -1,0 +1,24 @@
+"""The arbitrage board: six parts that change at different times, each sent when it changed and only then."""
+
+from typing import ClassVar
+
+import param
+
+from dashboards.components.board import ScriptedBoard, joined
+
+_PARTS = ("ages", "pills", "arbitrage_table", "arbitrage_summary", "arbitrage_capital", "arbitrage_board")
+_STYLES = ("ages", "pills", "cards", "arbitrage_table", "arbitrage_summary", "arbitrage_capital", "arbitrage_board")
+
+
+class ArbitrageBoard(ScriptedBoard):
+    """One session's board; ``dashboards.pages.arbitrage`` states what each part shows."""
+
+    head = param.Dict(default={}, doc="Notices, pills, freshness and the summary")
+    active = param.Dict(default={}, doc="The table of active trades")
+    exits = param.Dict(default={}, doc="The table of recent exits")
+    opportunities = param.Dict(default={}, doc="The opportunities that stand and those that were removed")
+    leg_outs = param.Dict(default={}, doc="The table of leg-outs")
+    capital = param.Dict(default={}, doc="The points of the capital chart")
+
+    _esm: ClassVar[str] = joined(_PARTS, ".js")
+    _stylesheets: ClassVar[list[str]] = [joined(_STYLES, ".css")]
