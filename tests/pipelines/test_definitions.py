@@ -27,6 +27,10 @@ DESK = RUN_ASSETS | EXTERNAL | OTHERS
 DAILY = {*SOURCES, "research_models", "exit_rule", *STEPS}
 FOLDS = {"walk_forward_features", "walk_forward_report"}
 RESEARCH = DAILY | FOLDS | {"walk_forward"}
+ARBITRAGE = {"opportunities", "paper_trades", "arbitrage_portfolio", "daily_metrics"}
+TELEMETRY = {"metrics_ticks", "service_levels", "backtest_report"}
+TRADING = ARBITRAGE | TELEMETRY
+GROUPS = {"desk": DESK, "research": RESEARCH, "arbitrage": ARBITRAGE, "telemetry": TELEMETRY}
 
 BLOCKING = {
     "daily_csv": {"content_unchanged"},
@@ -52,9 +56,27 @@ SPEAKING_ONLY = {
     "position_management": {"decision_within_bounds"},
     "weekly_calibration": {"decision_replays"},
     "walk_forward_report": {"acceptance"},
+    "opportunities": {"signals_were_opportunities"},
+    "paper_trades": {
+        "no_naked_leg",
+        "queue_fills_accurate",
+        "slippage_realistic",
+        "exits_have_reasons",
+        "leg_outs_logged",
+        "log_replays",
+    },
+    "arbitrage_portfolio": {"capital_conserved", "pnl_accurate", "ledger_agrees"},
+    "metrics_ticks": {"ticks_follow_schema", "ticks_match_log"},
+    "service_levels": {"levels_met"},
+    "backtest_report": {"report_identities", "results_plausible"},
 }
-JOBS = {"rebalance", "upkeep", "research_daily", "walk_forward_pool", "walk_forward_folds"}
-SCHEDULES = {"hourly_upkeep": "5 * * * *", "research_at_midnight": "0 0 * * *", "daily_walk_forward": "30 0 * * *"}
+JOBS = {"rebalance", "upkeep", "research_daily", "walk_forward_pool", "walk_forward_folds", "trading_day"}
+SCHEDULES = {
+    "hourly_upkeep": "5 * * * *",
+    "research_at_midnight": "0 0 * * *",
+    "trading_day_after_midnight": "10 0 * * *",
+    "daily_walk_forward": "30 0 * * *",
+}
 SENSORS = {
     "inbox_sensor": "rebalance",
     "decision_sensor": "research_daily",
@@ -80,9 +102,11 @@ def _as_table(checks: set[dg.AssetCheckKey]) -> dict[str, set[str]]:
     return table
 
 
-def test_exactly_the_assets_of_the_desk_and_of_research_are_loaded(repository: RepositoryDefinition) -> None:
+def test_exactly_the_assets_of_the_desk_of_research_and_of_the_trader_are_loaded(
+    repository: RepositoryDefinition,
+) -> None:
     keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
-    assert keys == DESK | RESEARCH
+    assert keys == DESK | RESEARCH | TRADING
 
 
 def test_a_check_blocks_exactly_where_the_next_step_would_build_on_a_wrong_number(
@@ -130,6 +154,20 @@ def test_a_daily_asset_of_research_is_a_partition_a_utc_day(repository: Reposito
     assert partitions.end_offset == 1
 
 
+@pytest.mark.parametrize("name", sorted(TRADING))
+def test_a_trading_day_is_one_partition_of_all_its_assets_once_it_is_over(
+    repository: RepositoryDefinition, name: str
+) -> None:
+    partitions = repository.asset_graph.get(dg.AssetKey(name)).partitions_def
+    assert isinstance(partitions, dg.DailyPartitionsDefinition)
+    assert partitions.timezone == "UTC"
+    assert partitions.get_first_partition_key() == "2022-12-01"
+    assert partitions.end_offset == 0, "of a day that has not ended nothing is made"
+    operation = repository.assets_defs_by_key[dg.AssetKey(name)].op
+    assert operation.retry_policy is None
+    assert operation.pool is None, f"{name} must never wait for the execution slot"
+
+
 def test_only_what_asks_a_source_is_retried(repository: RepositoryDefinition) -> None:
     """And a fold is one dynamic partition of both of its assets."""
     for name in DAILY | FOLDS:
@@ -142,9 +180,10 @@ def test_only_what_asks_a_source_is_retried(repository: RepositoryDefinition) ->
         assert partitions.name == "fold"
 
 
-@pytest.mark.parametrize("name", sorted(DESK | RESEARCH))
+@pytest.mark.parametrize("name", sorted(DESK | RESEARCH | TRADING))
 def test_every_asset_says_what_it_is_and_whose(repository: RepositoryDefinition, name: str) -> None:
-    spec, group = _spec(repository, name), "desk" if name in DESK else "research"
+    spec = _spec(repository, name)
+    (group,) = (group for group, names in GROUPS.items() if name in names)
     assert spec.group_name == group
     assert spec.owners == [f"team:{group}"]
     assert spec.kinds & {"csv", "json", "parquet", "jax"}
@@ -157,6 +196,7 @@ def test_every_asset_says_what_it_is_and_whose(repository: RepositoryDefinition,
     [
         *("daily_csv", "pre_execution", "sized_orders", "fills", "portfolio_value_log", "portfolio_value_history"),
         *SOURCES,
+        *("opportunities", "paper_trades", "metrics_ticks", "service_levels", "backtest_report"),
     ],
 )
 def test_a_tabular_asset_describes_each_column(repository: RepositoryDefinition, name: str) -> None:
@@ -174,13 +214,19 @@ def test_the_log_describes_the_four_columns_of_the_brief_first(repository: Repos
     assert names[:4] == ["timestamp", "portfolio_value", "daily_pnl", "total_pnl"]
 
 
-@pytest.mark.parametrize("name", sorted(RUN_ASSETS | OTHERS | {"research_models", "exit_rule", "walk_forward"}))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        RUN_ASSETS | OTHERS | {"research_models", "exit_rule", "walk_forward"} | {"paper_trades", "metrics_ticks"},
+    ),
+)
 def test_an_asset_points_to_the_line_that_makes_it(repository: RepositoryDefinition, name: str) -> None:
+    (group,) = (group for group, names in GROUPS.items() if name in names)
     references = _spec(repository, name).metadata["dagster/code_references"]
     assert isinstance(references, CodeReferencesMetadataValue)
     (reference,) = references.code_references
     file = Path(reference.file_path)
-    assert file == PROJECT / ("assets/desk" if name in DESK else "assets/research") / "assets.py"
+    assert file == PROJECT / "assets" / group / "assets.py"
     around = file.read_text().splitlines()[reference.line_number - 1 :][:12]
     assert any(f"def {name}(" in line for line in around)
 
@@ -220,6 +266,26 @@ def test_the_lineage_of_a_decision_leads_through_all_ten_steps(repository: Repos
     assert upstream["walk_forward_report"] == {"walk_forward_features"}
 
 
+def test_the_lineage_of_a_trading_day_leads_from_its_opportunities_to_its_report(
+    repository: RepositoryDefinition,
+) -> None:
+    upstream = {
+        name: {parent.to_user_string() for parent in repository.asset_graph.get(dg.AssetKey(name)).parent_keys}
+        for name in TRADING
+    }
+    assert upstream == {
+        "opportunities": set(),
+        "paper_trades": {"opportunities"},
+        "arbitrage_portfolio": {"paper_trades"},
+        "daily_metrics": {"arbitrage_portfolio"},
+        "metrics_ticks": {"arbitrage_portfolio"},
+        "service_levels": {"metrics_ticks"},
+        "backtest_report": {"arbitrage_portfolio"},
+    }
+    job = repository.get_job("trading_day")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == TRADING
+
+
 def test_the_source_columns_are_those_of_their_contracts(repository: RepositoryDefinition) -> None:
     from assets.research.data.contracts import CONTRACTS
 
@@ -232,7 +298,7 @@ def test_tests_can_put_their_own_desk_in() -> None:
     own = build(resources={"desk": "mine"}).resources
     assert own is not None
     assert own["desk"] == "mine"
-    assert own.keys() == {"desk", "research"}, "a job that needs the other still finds it"
+    assert own.keys() == {"desk", "research", "arbitrage", "telemetry"}, "a job that needs the other still finds it"
 
 
 def test_loading_the_definitions_imports_no_heavy_library() -> None:
@@ -242,7 +308,7 @@ def test_loading_the_definitions_imports_no_heavy_library() -> None:
         "import pipelines.definitions\n"
         "pipelines.definitions.defs()\n"
         "heavy = {'panel', 'bokeh', 'boto3', 'numpy', 'pandas', 'pyarrow', 'httpx', 'moto', 'PIL'}\n"
-        "heavy |= {'jax', 'numba', 'sklearn', 'scipy', 'optax'}\n"
+        "heavy |= {'jax', 'numba', 'sklearn', 'scipy', 'optax', 'redis', 'prometheus_client', 'textual', 'ccxt'}\n"
         "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} & heavy))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -171,7 +171,7 @@ def test_a_day_that_was_left_open_is_closed_before_another_begins(repeatable: bo
     source = "SIMULATED" if repeatable else "LIVE"
     feed = ScriptedFeed(evenings(SEED), source=source, repeatable=repeatable)  # type: ignore[arg-type]
     store = MemoryStore()
-    killed = resident(store, feed=feed)
+    killed = resident(store, at(DAY, 86_400 - 125), feed)
     run(killed, hands(killed, at(DAY, 86_400 - 35)))
     before, _ = fold(store, source, DAY)
     assert closing_of(store, source, DAY) is None
