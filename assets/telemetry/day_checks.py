@@ -111,4 +111,6 @@ def unmet_levels(store: Store, source: str, day: date) -> Verdict:
     undecided = [f"undecided: {level['name']}, {level['reason']}" for level in levels if level["met"] is None]
     met = len(levels) - len(breached) - len(undecided)
     decided = len(undecided) < len(levels)
-    return Verdict(tuple(breached if decided else undecided), {"met": met, "breached": len(breached), "undecided": len(undecided)})
+    return Verdict(
+        tuple(breached if decided else undecided), {"met": met, "breached": len(breached), "undecided": len(undecided)}
+    )
