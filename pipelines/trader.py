@@ -102,19 +102,28 @@ class Trader:
         self.watch = Watch(desk.store, source, settings.metrics_seconds, self._now_ns())
         self._collector = Collector.connected(settings.redis_url, desk.store, source, desk.clock)
 
-    def step(self) -> None:
-        """Take the session to now; begin, catch up and end days as the clock says.
+    def step(self) -> bool:
+        """Take the session towards now; begin and end days as the clock says. Returns whether it has come to now: of a
+        catch-up it takes one stretch at a time, stored and shown, so that the process can be told to end.
 
         Raises what the store, the feed and a damaged log raise; the trader is then to be made anew.
         """
         now_ns = self._now_ns()
         session = self._session or self._begin(day_of(now_ns), now_ns)
+        assert self._bus is not None  # made together with the session
+        until_ns = min(now_ns, session.end_ns)
+        if session.cursor_ns < until_ns - _CATCH_UP_NS:
+            session.advance_to(session.cursor_ns + _CATCH_UP_NS)
+            self._bus.stored(session.flush())
+            self._show(session, catching_up=True)
+            return False
+        session.advance_to(until_ns, self._bus.seen)  # market trades are published of the present only
+        self._bus.stored(session.flush())
         if now_ns >= session.end_ns:
-            self._catch_up(session, session.end_ns)
             self._end(session)
-            return
-        self._catch_up(session, now_ns)
-        self._show(session)
+        else:
+            self._show(session)
+        return True
 
     def close(self) -> None:
         """Store what happened and let go of everything; the session goes on from there another time."""
@@ -151,16 +160,6 @@ class Trader:
         following = date.fromisoformat(closing["day"]) + timedelta(days=1)
         earliest = date.fromisoformat(today) - timedelta(days=_MISSED_DAYS)
         return max(following, earliest).isoformat()
-
-    def _catch_up(self, session: Session, until_ns: int) -> None:
-        """Steps of a catch-up are stored and shown on the way."""
-        assert self._bus is not None  # made together with the session
-        while session.cursor_ns < until_ns - _CATCH_UP_NS:
-            session.advance_to(session.cursor_ns + _CATCH_UP_NS)
-            self._bus.stored(session.flush())
-            self._show(session, catching_up=True)
-        session.advance_to(until_ns, self._bus.seen)
-        self._bus.stored(session.flush())
 
     def _end(self, session: Session) -> None:
         assert self._bus is not None
@@ -219,8 +218,8 @@ def run(desk: ArbitrageDesk, stop: threading.Event) -> None:
             try:
                 with _metrics(desk.settings.metrics_port, trader.watch):
                     while not stop.is_set():
-                        trader.step()
-                        stop.wait(_STEP_SECONDS)
+                        if trader.step():
+                            stop.wait(_STEP_SECONDS)
             finally:
                 trader.close()
         except Overtaken as error:

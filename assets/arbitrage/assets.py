@@ -4,7 +4,8 @@ Thin: ``trading_day`` does the work, once a day; a second run finds what the fir
 by the resident trader as it passes; a day that nobody traded is traded by its run, where the feed can be asked again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -35,19 +36,32 @@ def arbitrage_resource(_context: dg.InitResourceContext) -> ArbitrageDesk:
     return arbitrage_from_environment()
 
 
-def stored_day(desk: ArbitrageDesk, day: str) -> "StoredDay":
-    """The day's log; what cannot be traded or read is a failed run that says why, and is not tried again."""
+@contextmanager
+def failing_plainly() -> Iterator[None]:
+    """What cannot be traded or read is a failed run that says why, and is not tried again."""
     from assets.arbitrage.journal import JournalError
     from assets.arbitrage.portfolio import LogError
     from assets.arbitrage.session import SessionError
-    from assets.arbitrage.trading_day import StoredDay
     from resources.feed import FeedError
     from resources.store import StoreError
 
     try:
-        return StoredDay(desk, day)
+        yield
     except (SessionError, JournalError, LogError, FeedError, StoreError) as error:
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+
+def stored_day(desk: ArbitrageDesk, day: str) -> "StoredDay":
+    """The day's log, traded now where that is still to be done."""
+    from assets.arbitrage.trading_day import StoredDay
+
+    with failing_plainly():
+        return StoredDay(desk, day)
+
+
+def _document(day: "StoredDay", name: str, make: Callable[["StoredDay"], Document]) -> Document:
+    with failing_plainly():
+        return day.stored_once(name, make)
 
 
 _OPPORTUNITY = {
@@ -89,7 +103,7 @@ def opportunities(
     from assets.arbitrage import trading_day
 
     day = stored_day(arbitrage, context.partition_key)
-    document = day.stored_once("opportunities", trading_day.opportunities(day))
+    document = _document(day, "opportunities", trading_day.opportunities)
     rows: list[Document] = document["rows"]
     best = sorted(rows, key=lambda row: -row["confidence"])[:_SHOWN_ROWS]
     return dg.MaterializeResult(
@@ -111,7 +125,7 @@ def paper_trades(context: dg.AssetExecutionContext, arbitrage: dg.ResourceParam[
     from assets.arbitrage import trading_day
 
     day = stored_day(arbitrage, context.partition_key)
-    document = day.stored_once("trades", trading_day.trades(day))
+    document = _document(day, "trades", trading_day.trades)
     closed: list[Document] = document["closed"]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(document["log_sha256"]),
@@ -140,8 +154,8 @@ def arbitrage_portfolio(
     from assets.arbitrage import trading_day
 
     day = stored_day(arbitrage, context.partition_key)
-    state: Mapping[str, Any] = day.stored_once("portfolio", trading_day.portfolio_state(day))["state"]
-    records = day.stored_once("performance", trading_day.performance(day))["records"]
+    state: Mapping[str, Any] = _document(day, "portfolio", trading_day.portfolio_state)["state"]
+    records = _document(day, "performance", trading_day.performance)["records"]
     return dg.MaterializeResult(
         metadata={"source": arbitrage.source, "records": len(records), **metadata.entries(state, *_STATE)}
     )
@@ -158,7 +172,7 @@ def daily_metrics_asset(
     from assets.arbitrage import trading_day
 
     day = stored_day(arbitrage, context.partition_key)
-    document = day.stored_once("metrics", trading_day.daily_metrics(day))
+    document = _document(day, "metrics", trading_day.daily_metrics)
     return dg.MaterializeResult(
         metadata={
             "source": arbitrage.source,

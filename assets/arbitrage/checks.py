@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
-from assets.arbitrage.assets import arbitrage_portfolio, opportunities, paper_trades, stored_day
+from assets.arbitrage.assets import arbitrage_portfolio, failing_plainly, opportunities, paper_trades, stored_day
 
 # Judges of ``assets.arbitrage.properties`` by the asset that they stand on; named here so that loading is light.
 _JUDGES = {
@@ -44,8 +44,10 @@ def _property_check(name: str) -> dg.AssetChecksDefinition:
         from assets.arbitrage.portfolio import LogError
 
         day = stored_day(arbitrage, context.partition_key)
+        with failing_plainly():
+            before = day.before()
         try:
-            violations = getattr(properties, name)(day.events, day.before())
+            violations = getattr(properties, name)(day.events, before)
         except LogError as error:  # what cannot have happened keeps no property
             violations = [str(error)]
         return _result(violations, {"events": len(day.events)})
@@ -84,7 +86,8 @@ def signals_were_opportunities(
     from assets.arbitrage import trading_day
 
     day = stored_day(arbitrage, context.partition_key)
-    unexplained = trading_day.unexplained_signals(day)
+    with failing_plainly():
+        unexplained = trading_day.unexplained_signals(day)
     return _result(unexplained, {"events": len(day.events)})
 
 

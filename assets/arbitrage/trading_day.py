@@ -4,7 +4,7 @@ A day that nobody traded while it passed is traded when it is asked for, where i
 that is being traded nothing is made until it has ended.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
@@ -88,10 +88,11 @@ class StoredDay:
             portfolio.apply(event)
         return portfolio
 
-    def stored_once(self, name: str, content: Document) -> Document:
-        """The day's document ``name``, as first stored."""
+    def stored_once(self, name: str, make: Callable[["StoredDay"], Document]) -> Document:
+        """The day's document ``name`` as first stored; made of the day where it is not."""
         head = {"day": self.day, "source": self.desk.source, "log_sha256": self.closing["state"]["log_sha256"]}
-        return create_once(self.desk.store, day_key(self.desk.source, self.day, f"{name}.json"), lambda: head | content)
+        key = day_key(self.desk.source, self.day, f"{name}.json")
+        return create_once(self.desk.store, key, lambda: head | make(self))
 
 
 def opportunities(day: StoredDay) -> Document:
@@ -147,7 +148,7 @@ def _episode(feed: Feed, found: Opportunity, removed_ns: int | None, reason: str
 
 def unexplained_signals(day: StoredDay) -> list[str]:
     """Proposals of the log that no stored opportunity of the same venues stands for at their time."""
-    rows = day.stored_once("opportunities", opportunities(day))["rows"]
+    rows = day.stored_once("opportunities", opportunities)["rows"]
     stood: dict[tuple[str, str, str], list[tuple[int, int | None]]] = {}
     for row in rows:
         pair = row["asset"], row["long_exchange"], row["short_exchange"]

@@ -146,7 +146,7 @@ def test_a_log_without_its_opening_is_no_day() -> None:
 def test_a_document_is_stored_once_and_names_its_log(name: str) -> None:
     store = MemoryStore()
     first = StoredDay(desk_of(store, feed()), DAY)
-    document = first.stored_once(name, CONTENTS[name](first))
+    document = first.stored_once(name, CONTENTS[name])
     assert (
         document["log_sha256"]
         == first.closing["state"]["log_sha256"]
@@ -155,8 +155,11 @@ def test_a_document_is_stored_once_and_names_its_log(name: str) -> None:
     assert (document["day"], document["source"]) == (DAY, "SIMULATED")
     before = store.contents()
     again = StoredDay(desk_of(store, feed()), DAY)
-    assert again.stored_once(name, CONTENTS[name](again)) == document
-    assert again.stored_once(name, {"rows": "others"}) == document
+
+    def never(_day: StoredDay) -> Document:
+        raise AssertionError("it is stored already")
+
+    assert again.stored_once(name, never) == document
     assert store.contents() == before
 
 
@@ -313,7 +316,7 @@ def test_an_entry_without_its_opportunity_is_named(spoil: Callable[[list[Documen
     stored = StoredDay(desk_of(store, feed()), DAY)
     document = trading_day.opportunities(stored)
     spoil(document["rows"])
-    stored.stored_once("opportunities", document)
+    stored.stored_once("opportunities", lambda _day: document)
     proposed = [event for event in stored.events if isinstance(event, TradeProposed)]
     unexplained = trading_day.unexplained_signals(stored)
     assert len(unexplained) > len(proposed) // 2  # another's may stand by chance
