@@ -50,11 +50,14 @@ export function render({model}) {
     }
   }
 
+  const showOpportunities = () => opportunities.show(model.opportunities, [["", model.opportunities.rows], [model.removed.title, model.removed.rows]])
+
   const show = {
     head: showHead,
     active: () => active.show(model.active, [["", model.active.rows]]),
     exits: () => exits.show(model.exits, [["", model.exits.rows]]),
-    opportunities: () => opportunities.show(model.opportunities, [["", model.opportunities.rows], [model.opportunities.removed.title, model.opportunities.removed.rows]]),
+    opportunities: showOpportunities,
+    removed: showOpportunities,
     leg_outs: () => legOuts.show(model.leg_outs, [["", model.leg_outs.rows]]),
     capital: () => capital.show(model.capital),
   }
@@ -82,7 +85,7 @@ export function render({model}) {
   const keys = (event) => {
     const at = event.composedPath()[0]
     if (event.ctrlKey || event.metaKey || event.altKey || (at instanceof HTMLElement && at.matches("input, textarea, select"))) return
-    if (event.key === "/") input.focus()
+    if (event.key === "/") input.select()
     else if (event.key === "Escape" && active.filter) clear()
     else return
     event.preventDefault()

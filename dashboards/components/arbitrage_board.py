@@ -1,4 +1,4 @@
-"""The arbitrage board: six parts that change at different times, each sent when it changed and only then."""
+"""The arbitrage board: seven parts that change at different times, each sent when it changed and only then."""
 
 from typing import ClassVar
 
@@ -16,7 +16,8 @@ class ArbitrageBoard(ScriptedBoard):
     head = param.Dict(default={}, doc="Notices, pills, freshness and the summary")
     active = param.Dict(default={}, doc="The table of active trades")
     exits = param.Dict(default={}, doc="The table of recent exits")
-    opportunities = param.Dict(default={}, doc="The opportunities that stand and those that were removed")
+    opportunities = param.Dict(default={}, doc="The opportunities as they stand")
+    removed = param.Dict(default={}, doc="Those that ended, shown below them")
     leg_outs = param.Dict(default={}, doc="The table of leg-outs")
     capital = param.Dict(default={}, doc="The points of the capital chart")
 

@@ -1,6 +1,9 @@
 """The capital over the session's day: available, open and equity as few points as a chart can show, extremes kept."""
 
+from decimal import Decimal
+
 import numpy as np
+from numpy.typing import NDArray
 
 from assets.arbitrage.view import CapitalPoint, TraderView
 from dashboards import arbitrage_labels as labels
@@ -9,7 +12,7 @@ from dashboards.components.arbitrage_shown import Shown, instant
 from dashboards.components.arbitrage_summary import NO_TRADER
 from dashboards.components.arbitrage_trades import STARTED_BY
 
-_BUCKETS = 288  # of five minutes; each gives one to six points
+_BUCKETS = 288  # of five minutes; each gives one to four points
 _DAY_MS = 86_400_000
 
 
@@ -56,20 +59,22 @@ def chosen(points: tuple[CapitalPoint, ...], buckets: int) -> list[CapitalPoint]
     times = np.array([point.time_ns for point in points], dtype=np.int64)
     equity = np.array([np.nan if point.equity is None else float(point.equity) for point in points])
     opened = np.array([float(point.open) for point in points])
-    edges = np.linspace(times[0], times[-1] + 1, buckets + 1).astype(np.int64)
-    bounds = np.searchsorted(times, edges)
-    kept: set[int] = {0, len(points) - 1}
-    for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if begin == end:
-            continue
-        kept |= {begin + int(opened[begin:end].argmin()), begin + int(opened[begin:end].argmax())}
-        known = np.isfinite(equity[begin:end])
-        if known.any():
-            kept |= {begin + int(np.nanargmin(equity[begin:end])), begin + int(np.nanargmax(equity[begin:end]))}
+    stretch = (times - times[0]) * buckets // (times[-1] - times[0] + 1)
+    kept = {0, len(points) - 1} | _extremes(stretch, opened) | _extremes(stretch, equity)
     changes = np.flatnonzero(np.diff(np.isfinite(equity).astype(np.int8)))
     kept |= {int(each) for at in changes for each in (at, at + 1)}
     return [points[index] for index in sorted(kept)]
 
 
-def _cents(value: object) -> float:
-    return round(float(str(value)), 2)
+def _extremes(stretch: NDArray[np.int64], values: NDArray[np.float64]) -> set[int]:
+    """Where each stretch has its least and its greatest known value."""
+    known = np.flatnonzero(np.isfinite(values))
+    found: set[int] = set()
+    for keys in (values[known], -values[known]):
+        order = known[np.lexsort((keys, stretch[known]))]
+        found.update(order[np.diff(stretch[order], prepend=-1) > 0].tolist())
+    return found
+
+
+def _cents(value: Decimal) -> float:
+    return round(float(value), 2)

@@ -1,5 +1,7 @@
 """The opportunities as they stand and those that ended: quotes, net, the score with its parts, and why not traded."""
 
+from decimal import Decimal
+
 from assets.arbitrage.confidence import DEPTH_POINTS, FRESHNESS_POINTS, FUNDING_POINTS, SPREAD_POINTS
 from assets.arbitrage.view import OpportunityRow, TraderView
 from dashboards import arbitrage_labels as labels
@@ -7,6 +9,8 @@ from dashboards import format as text
 from dashboards.components.arbitrage_shown import Cell, Shown, bps, clock_text, column, elapsed, missing, words
 from dashboards.components.arbitrage_summary import NO_TRADER
 from dashboards.components.arbitrage_trades import STARTED_BY
+
+_TINY = Decimal("0.0001")
 
 _COLUMNS = (
     column("ticker", labels.TICKER, "Asset and quote currency, the same for every venue", "text"),
@@ -30,23 +34,24 @@ _COLUMNS = (
 
 
 def opportunities(view: TraderView | None) -> Shown:
-    """Both lists under the same columns; ``groups`` are (heading, rows), the first without a heading."""
+    """The opportunities as they stand, the best first."""
     current = () if view is None else view.opportunities
-    removed = () if view is None else view.removed
     standing = sum(row.since_ns is not None for row in current)
     return {
         "title": labels.OPPORTUNITIES,
         "hint": "" if view is None else f"{len(current)} watched, {standing} above their costs",
         "columns": list(_COLUMNS),
         "rows": [] if view is None else [_standing_row(row, view.as_of_ns) for row in current],
-        "removed": {
-            "title": labels.REMOVED,
-            "rows": [] if view is None else [_removed_row(row, view.as_of_ns) for row in removed],
-        },
         "empty": [NO_TRADER, STARTED_BY]
         if view is None
         else ["No pair of venues has usable quotes", "Quotes of the same asset at two venues become a row here"],
     }
+
+
+def removed(view: TraderView | None) -> Shown:
+    """Those that ended, the newest first, under the same columns: they change seldom, the others all the time."""
+    rows = [] if view is None else [_removed_row(row, view.as_of_ns) for row in view.removed]
+    return {"title": labels.REMOVED, "rows": rows}
 
 
 def _standing_row(row: OpportunityRow, as_of_ns: int) -> Shown:
@@ -67,17 +72,22 @@ def _removed_row(row: OpportunityRow, as_of_ns: int) -> Shown:
     return _row(row, clock_text(row.removed_ns, as_of_ns), why, "\n".join(filter(None, (stood, was))))
 
 
+def _price(value: Decimal) -> str:
+    """Five digits; where four of them would stand behind as many zeros, with an exponent, or no row would fit."""
+    return text.number(value, significant=5) if value < _TINY else text.price(value)
+
+
 def _row(row: OpportunityRow, age: Cell, why: Cell, title: str) -> Shown:
     parts = [[name, points] for name, points in row.confidence_parts]
     return {
         "id": f"{row.ticker} {row.long_exchange} {row.short_exchange} {row.removed_ns or ''}",
         "cells": [
             row.ticker,
-            {"venue": row.long_exchange, "bid": text.price(row.long_bid), "ask": text.price(row.long_ask), "take": 1},
+            {"venue": row.long_exchange, "bid": _price(row.long_bid), "ask": _price(row.long_ask), "take": 1},
             {
                 "venue": row.short_exchange,
-                "bid": text.price(row.short_bid),
-                "ask": text.price(row.short_ask),
+                "bid": _price(row.short_bid),
+                "ask": _price(row.short_ask),
                 "take": 0,
             },
             bps(row.spread_bps),

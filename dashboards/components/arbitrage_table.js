@@ -63,7 +63,7 @@ class LiveTable {
   fill(group, row, bar, largest) {
     let tr = group.rows.get(row.id)
     if (!tr) {
-      tr = node("tr", {}, ...this.columns.map(({key, kind}, i) => node(i ? "td" : "th", {"data-col": key, "data-kind": kind, ...(i ? {} : {scope: "row"})})))
+      tr = node("tr", {}, ...this.columns.map(({key, kind}, i) => node(i ? "td" : "th", {"data-col": key, "data-kind": kind, ...(i ? {} : {scope: "row"}), ...(kind === "bar" ? {"aria-hidden": "true"} : {})})))
       tr.shown = []
       group.rows.set(row.id, tr)
     }

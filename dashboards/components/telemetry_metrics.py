@@ -165,7 +165,7 @@ def _reason(metric: Metric, view: TelemetryView) -> str:
     if metric.source == BACKTEST:
         return "in reports/<name>/results.json"
     if metric.source == CONFIRMATION:
-        return "in each entry of exec:paper:confirms"
+        return "in exec:paper:confirms"
     if metric.source == TRADE and view.last_trade is None:
         return "no trade has closed today"
     if metric.source == TICK and not view.has_tick:

@@ -7,7 +7,7 @@ import panel as pn
 from dashboards import arbitrage_labels as labels
 from dashboards.components.arbitrage_board import ArbitrageBoard
 from dashboards.components.arbitrage_capital import capital
-from dashboards.components.arbitrage_opportunities import opportunities
+from dashboards.components.arbitrage_opportunities import opportunities, removed
 from dashboards.components.arbitrage_pills import freshness, notices, pills
 from dashboards.components.arbitrage_summary import summary
 from dashboards.components.arbitrage_trades import active, exits, leg_outs
@@ -34,6 +34,7 @@ def arbitrage(snapshot: TraderSnapshot) -> dict[str, dict[str, Any]]:
         "active": active(view),
         "exits": exits(view),
         "opportunities": opportunities(view),
+        "removed": removed(view),
         "leg_outs": leg_outs(view),
         "capital": capital(view),
     }

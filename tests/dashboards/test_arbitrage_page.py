@@ -223,7 +223,7 @@ def test_two_hundred_trades_are_all_there_and_stay_small() -> None:
 def test_every_row_has_a_cell_for_each_column() -> None:
     shown = stated(FOLDER.view())
     for part in ("active", "exits", "opportunities", "leg_outs"):
-        rows = shown[part]["rows"] + shown[part].get("removed", {}).get("rows", [])
+        rows = shown[part]["rows"] + (shown["removed"]["rows"] if part == "opportunities" else [])
         assert rows
         for row in rows:
             assert len(row["cells"]) == len(shown[part]["columns"])
@@ -245,8 +245,14 @@ def test_an_opportunity_shows_both_quotes_its_score_and_why_it_is_not_traded() -
     )
 
 
+def test_a_tiny_price_keeps_its_digits_in_a_width_that_fits() -> None:
+    tiny = FOLDER.opportunity(ticker="PEPEUSDT", long_bid=Decimal("0.0000091763"), long_ask=Decimal("0.0000091805"))
+    shown = stated(replace(FOLDER.view(), opportunities=(tiny,)))["opportunities"]["rows"][0]["cells"][1]
+    assert (shown["bid"], shown["ask"]) == ("9.1763e−6", "9.1805e−6")
+
+
 def test_a_removed_opportunity_says_when_and_why_it_ended() -> None:
-    removed = stated(FOLDER.view())["opportunities"]["removed"]
+    removed = stated(FOLDER.view())["removed"]
     assert removed["title"] == "Recently removed"
     (row,) = removed["rows"]
     assert texts(row["cells"])[7:] == ["16:30:03", "spread gone"]

@@ -118,7 +118,7 @@ def test_an_undefined_metric_is_the_placeholder_with_its_reason_and_zero_stays_z
         ("ms", labels.NO_REDIS),
         ("slippage_bps", "the trade had no market fill"),
         ("final_equity", "in reports/<name>/results.json"),
-        ("execution_time_ms", "in each entry of exec:paper:confirms"),
+        ("execution_time_ms", "in exec:paper:confirms"),
     ):
         assert (shown[name]["text"], shown[name]["reason"]) == ("—", reason)
         assert reason in shown[name]["title"]

@@ -1,0 +1,147 @@
+"""The arbitrage and telemetry pages of the real server in a real browser: full, empty, stale, hostile, and living."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from dashboards import arbitrage_labels as labels
+from dashboards import telemetry_labels
+from resources.store import open_store
+from tests.dashboards.trader_folder import HOSTILE, TraderFolder
+from tests.e2e.browsing import DESKTOP, PHONE, Served, Watched, expect, needs_a_browser, no_overflow
+
+pytestmark = needs_a_browser
+
+Serving = Callable[..., Served]
+Watching = Callable[..., Watched]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def nothing_is_cut(page: Any, parts: str) -> None:
+    wide = "(all) => all.filter((el) => el.scrollWidth > el.clientWidth + 1).map((el) => el.textContent)"
+    assert page.locator(parts).evaluate_all(wide) == []
+
+
+def fits(page: Any, viewport: dict[str, int], parts: str) -> None:
+    nothing_is_cut(page, parts)
+    no_overflow(page)
+    if viewport is DESKTOP:
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_both_pages_fit_both_screens_with_nothing_and_with_two_hundred_trades(
+    tmp_path: Path, served: Serving, watched: Watching
+) -> None:
+    server = served(tmp_path)
+    seen = [(watched(viewport), viewport) for viewport in (DESKTOP, PHONE)]
+    for each, viewport in seen:
+        page = each.open(f"{server.url}/arbitrage")
+        expect(page.locator(".notice")).to_have_text("No trader has written to this store yet")
+        expect(page.get_by_role("heading", name=labels.ACTIVE_TRADES.format("—"), exact=True)).to_be_visible()
+        expect(page.locator(".summary dt")).to_have_text(labels.SUMMARY)
+        fits(page, viewport, ".card h2, .summary .number")
+    TraderFolder(now(), trades=200, exits=50).write(open_store(str(tmp_path)))
+    for each, viewport in seen:
+        page = each.page
+        for title in (labels.PORTFOLIO_SUMMARY, labels.ACTIVE_TRADES.format("200"), labels.RECENT_EXITS):
+            expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+        expect(page.locator(".notice")).to_have_count(0)
+        expect(page.locator(".market")).to_have_text("SIMULATED")
+        expect(page.locator(".active tbody tr")).to_have_count(200)
+        expect(page.locator(".capital path.equity")).to_be_attached()
+        for head in labels.ACTIVE:
+            expect(page.locator(".active").get_by_role("columnheader", name=head, exact=True)).to_be_visible()
+        fits(page, viewport, ".card h2, .summary .number, .active tbody tr:first-child td")
+        nothing_is_cut(page, ".active .scroll, .exits .scroll, .leg-outs .scroll")
+        page.keyboard.press("4")
+        expect(page.locator(".record").first).to_be_visible()
+        expect(page.locator("body.alive")).to_be_attached()
+        names = page.locator(".record tbody th").all_text_contents()
+        assert sorted(names) == sorted(telemetry_labels.IMMUTABLE)
+        fits(page, viewport, ".record tbody th, .card h2")
+        if viewport is DESKTOP:
+            high = "(all) => all.filter((el) => el.scrollHeight > el.clientHeight + 1).map((el) => el.textContent)"
+            assert page.locator(".levels .scroll, .record .scroll").evaluate_all(high) == []
+        each.clean()
+
+
+def test_numbers_move_where_they_stand_and_a_trader_that_stops_is_announced(
+    tmp_path: Path, served: Serving, watched: Watching
+) -> None:
+    store = open_store(str(tmp_path))
+    folder = TraderFolder(now(), trades=40)
+    folder.write(store)
+    server = served(tmp_path)
+    seen = watched()
+    page = seen.open(f"{server.url}/arbitrage?filter=btc")
+    first = page.locator(".active tbody tr").first  # the oldest trade
+    expect(page.locator(".active tbody tr")).to_have_count(10)
+    expect(first.locator("td[data-col=pnl]")).to_have_text("−602.80")
+    page.locator(".active .scroll").evaluate("(el) => { el.scrollTop = 60; el.querySelector('tbody tr').kept = true }")
+    rows = [folder.active(number) for number in range(40)]
+    rows[36] = replace(rows[36], unrealized_pnl=Decimal("-7.50"), current_spread_bps=None, missing=("bybit",))
+    replace(folder, now=now(), changes={"active": tuple(rows), "halted": "the hedge failed"}).write(store)
+    expect(first.locator("td[data-col=pnl]")).to_have_text("−7.50")
+    expect(first.locator("td[data-col=spread]")).to_have_text("—")
+    assert "bybit" in first.locator("td[data-col=spread]").get_attribute("title")
+    assert first.evaluate("(tr) => tr.kept")
+    assert page.locator(".active .scroll").evaluate("(el) => el.scrollTop") == 60
+    expect(page.locator(".notice").first).to_contain_text("Halted, no new trades: the hedge failed")
+
+    # Sorted by a click, filtered by a key, and both kept in the address.
+    page.get_by_role("button", name=labels.UNREALIZED_PNL).click()
+    page.keyboard.press("/")
+    page.keyboard.type("eth")
+    expect(page.locator(".active tbody th").first).to_have_text("ETHUSDT")
+    expect(page.locator(".active th[aria-sort=descending]")).to_have_text(labels.UNREALIZED_PNL)
+    expect(page).to_have_url(f"{server.url}/arbitrage?filter=eth&sort=-pnl")
+    page.keyboard.press("Escape")
+    expect(page.locator(".active tbody tr")).to_have_count(40)
+
+    # The crosshair reads the chart out, by pointer and by key.
+    page.locator(".day").focus()
+    page.keyboard.press("Home")
+    expect(page.locator(".capital .hint")).to_contain_text("00:00")
+
+    # Nobody writes any more: the browser itself says so, with the server alive or not.
+    page.evaluate("(() => { const now = Date.now; Date.now = () => now() + 60000 })()")
+    server.kill()
+    expect(page.locator(".staleness")).to_have_text("The trader has stopped writing: these are its last numbers")
+    expect(page.locator("[data-key=trader]")).to_have_attribute("data-state", "attention")
+
+
+def test_texts_from_the_outside_stay_texts_and_telemetry_that_is_old_says_so(
+    tmp_path: Path, served: Serving, watched: Watching
+) -> None:
+    store = open_store(str(tmp_path))
+    folder = TraderFolder(now() - timedelta(hours=1))
+    hostile = {
+        "active": (folder.active(0, ticker=HOSTILE, status=HOSTILE, long_exchange=HOSTILE),),
+        "exits": (folder.exit(0, ticker=HOSTILE, reason=HOSTILE),),
+        "opportunities": (folder.opportunity(short_exchange=HOSTILE, confidence_parts=((HOSTILE, 3),), confidence=3),),
+        "leg_outs": (folder.leg_out(ticker=HOSTILE, phase=HOSTILE),),
+        "halted": HOSTILE,
+    }
+    replace(folder, changes=hostile).write(store)
+    server = served(tmp_path)
+    seen = watched()
+    page = seen.open(f"{server.url}/arbitrage")
+    expect(page.locator(".exits td[data-col=reason]")).to_have_text(HOSTILE)
+    expect(page.locator(".opportunities tbody tr").first).to_contain_text(HOSTILE)
+    assert page.locator(".arbitrage img").count() == 0
+
+    page = seen.open(f"{server.url}/telemetry")
+    expect(page.locator(".staleness")).to_have_text("Telemetry has stopped: these are its last numbers")
+    expect(page.locator(".alarms [data-state=firing] .name")).to_have_text("drawdown")
+    expect(page.locator(".levels [data-passed=false] .state")).to_have_text("not met")
+    expect(page.get_by_text("no Redis: REDIS_URL is not set").first).to_be_visible()
+    TraderFolder(now()).write(store)
+    expect(page.locator(".staleness")).to_have_count(0)
+    expect(page.locator("[data-metric=timestamp] .value")).to_contain_text(f"{now():%H:}")
+    seen.clean()
