@@ -175,7 +175,6 @@ class _Trade:
         "orders",
         "pair",
         "projected",
-        "quantity",
         "reason",
         "rounds",
         "short",
@@ -188,14 +187,13 @@ class _Trade:
         "watchdog",
     )  # fmt: skip
 
-    def __init__(self, trade_id: str, asset: str, long: _Leg, short: _Leg, pair: _Pair, quantity: int) -> None:
+    def __init__(self, trade_id: str, asset: str, long: _Leg, short: _Leg, pair: _Pair) -> None:
         self.trade_id = trade_id
         self.asset = asset
         self.long = long
         self.short = short
         self.legs = {Leg.LONG: long, Leg.SHORT: short}
         self.pair = pair
-        self.quantity = quantity  # proposed
         self.harder = Leg.LONG
         self.projected = ZERO
         self.unrealized = ZERO  # at entry
@@ -211,7 +209,7 @@ class _Trade:
         self.filled_ns = 0  # when the legs last became unequal
         self.deadline: Handle | None = None
         self.watchdog: Handle | None = None
-        self.attempts = 0
+        self.attempts = 0  # orders refused since the legs became unequal
         self.waiting = False  # for a quote that lets it be settled
         self.hedged = 0  # quantity and
         self.hedge_notional = 0  # notional of the hedge's fills, and
@@ -366,10 +364,11 @@ class Engine:
         self._drop(order)
         trade.reason = trade.reason or reason
         if order.limit is None:
-            trade.attempts += 1
+            trade.attempts += bool(trade.naked)
+            exhausted = trade.attempts >= self._rules.hedge_attempts
             # With nothing new to be seen the same order would be refused again.
-            trade.waiting = not trade.naked or trade.attempts >= self._rules.hedge_attempts
-            if trade.naked and trade.attempts >= self._rules.hedge_attempts:
+            trade.waiting = not trade.naked or exhausted
+            if exhausted:
                 self._alarm(trade, time_ns)
             if not trade.live and not trade.waiting:
                 self._settle(trade, time_ns)
@@ -487,7 +486,6 @@ class Engine:
             _Leg(Leg.LONG, found.long, long, bought.ask),
             _Leg(Leg.SHORT, found.short, short, sold.bid),
             pair,
-            quantity,
         )
         trade.harder, trade.projected, trade.delta = harder.leg, projected, delta
         self._emit(
@@ -579,10 +577,10 @@ class Engine:
     def _open(self, trade: _Trade, now_ns: int) -> None:
         held = trade.long.held
         trade.stage = _Stage.ACTIVE
-        trade.attempts, trade.reason, trade.waiting = 0, "", False
-        trade.projected = quotient(EXACT.multiply(trade.projected, Decimal(held)), Decimal(trade.quantity))
+        trade.reason, trade.waiting = "", False
         trade.unrealized = self._unrealized_at_entry(trade)
         self._emit(TradeOpened(self._seq, now_ns, trade.trade_id, from_units(held), trade.unrealized))
+        trade.projected = self.portfolio.trade(trade.trade_id).projected_profit_usd  # of what was filled
 
     def _unrealized_at_entry(self, trade: _Trade) -> Decimal:
         """At the newest touch, however old; where none is known, as if the entry prices could be had again."""
@@ -600,7 +598,7 @@ class Engine:
     def _guard(self, trade: _Trade, now_ns: int) -> None:
         """Keep the two clocks of the 500 ms rule in step with whether the legs are equal."""
         if not trade.naked:
-            trade.naked_since = None
+            trade.naked_since, trade.attempts = None, 0
             for handle in (trade.deadline, trade.watchdog):
                 if handle is not None:
                     self._timers.cancel(handle)
@@ -1046,10 +1044,7 @@ class Engine:
                 raise ValueError(f"trade {value.id} holds {' '.join(place)}, which the feed does not list")
             legs[name] = _Leg(name, index, self.listings[index], 0)
         pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
-        entries = [to_units(order.size) for order in value.orders.values() if order.purpose is Purpose.ENTRY]
-        # The harder leg was ordered whole; without any order the proposal itself is what was planned.
-        quantity = max(entries, default=to_units(value.quantity))
-        trade = _Trade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair, quantity)
+        trade = _Trade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair)
         trade.delta, trade.projected = value.funding_delta_entry, value.projected_profit_usd
         trade.orders = len(value.orders)
         trade.fees, trade.funding, trade.leg_out_cost = value.fees_usd, value.funding_usd, value.leg_out_cost_usd
@@ -1078,9 +1073,6 @@ class Engine:
         if value.entry_unrealized_usd is None or value.status is TradeStatus.CLOSED:
             raise ValueError(f"trade {value.id} is {value.status} and cannot be taken up")
         trade.unrealized = value.entry_unrealized_usd
-        trade.projected = quotient(
-            EXACT.multiply(trade.projected, Decimal(to_units(value.quantity))), Decimal(trade.quantity)
-        )
         if value.status is TradeStatus.ACTIVE:
             trade.stage = _Stage.ACTIVE
         else:

@@ -194,8 +194,8 @@ class EntryAbandoned:
 
 @dataclass(frozen=True, slots=True)
 class TradeOpened:
-    """Both legs are filled for ``quantity`` (base units, equal on both). ``entry_unrealized_usd`` as in
-    ``PaperTrade``."""
+    """Both legs are filled for ``quantity`` (base units, equal on both), and what was reserved for more is free again.
+    ``entry_unrealized_usd`` as in ``PaperTrade``."""
 
     seq: int
     time_ns: int

@@ -1,5 +1,7 @@
 """What telemetry and reports are told of the paper trader: one plain record for each event that they care about.
 
+``notional_usd`` of a trade is what one leg was filled for at its entry: the leg that was worth more, as sizes are.
+
 Telemetry knows nothing of trades with two legs, so these records are the whole of what passes between the two: ``kind``
 and the fields named here, money exact in quote currency, times in nanoseconds since 1970 UTC.
 
@@ -33,7 +35,7 @@ from assets.arbitrage.events import (
     TradeProposed,
     Valued,
 )
-from assets.arbitrage.model import OrderSide, PaperTrade
+from assets.arbitrage.model import Leg, OrderSide, PaperTrade
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.publication import STRATEGY
 from resources.documents import Document
@@ -122,8 +124,11 @@ def _fill(event: OrderFilled, portfolio: Portfolio) -> Document:
 
 def _closed_trade(trade: PaperTrade) -> Document:
     slipped = paid = ZERO
+    entered = dict.fromkeys(Leg, ZERO)
     with localcontext(EXACT):
         for order in trade.orders.values():
+            if order.side is order.leg.opening_side:
+                entered[order.leg] += order.filled_notional
             if order.slippage_bps is not None and order.filled_size:
                 slipped += order.slippage_bps * order.filled_notional
                 paid += order.filled_notional
@@ -131,7 +136,7 @@ def _closed_trade(trade: PaperTrade) -> Document:
         "kind": "trade",
         "pnl_usd": trade.actual_profit_usd,
         "fees_usd": trade.fees_usd,
-        "notional_usd": trade.position_size_usd,
+        "notional_usd": max(entered.values()),
         "slippage_bps": divided(slipped, paid) if paid else None,
         "opened_ns": trade.entry_time,
         "closed_ns": trade.exit_time,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import Any
 
-from assets.accounting.precision import EXACT, ZERO, divided, logged, posted
+from assets.accounting.precision import EXACT, POSTED, ZERO, divided, logged, posted, quotient
 from assets.arbitrage.codec import from_document, to_document, value_from_document, value_to_document
 from assets.arbitrage.events import (
     EntryAbandoned,
@@ -120,6 +120,22 @@ class _TradeFold:
         self.made: PaperTrade | None = None
 
     @property
+    def reserved(self) -> Decimal:
+        """What is kept of the capital: of a trade that opened with less than was proposed, that part."""
+        return self._part(self.proposal.position_size_usd)
+
+    @property
+    def projected(self) -> Decimal:
+        """What the quantity it has is to earn."""
+        return self._part(self.proposal.projected_profit_usd)
+
+    def _part(self, amount: Decimal) -> Decimal:
+        """Of an amount of the whole proposal, 8 decimals; above zero, as a trade without a target has no end."""
+        if self.quantity == self.proposal.quantity:
+            return amount
+        return max(posted(quotient(EXACT.multiply(amount, self.quantity), self.proposal.quantity)), POSTED)
+
+    @property
     def phase(self) -> Purpose:
         """Which of the two phases a leg-out would belong to."""
         return Purpose.ENTRY if self.status is TradeStatus.PENDING else Purpose.EXIT
@@ -158,10 +174,10 @@ class _TradeFold:
             entry_long_price=self.legs[Leg.LONG].entry_price(),
             entry_short_price=self.legs[Leg.SHORT].entry_price(),
             entry_spread_bps=proposal.spread_bps,
-            position_size_usd=proposal.position_size_usd,
+            position_size_usd=self.reserved,
             funding_delta_entry=proposal.funding_delta,
             confidence=proposal.confidence,
-            projected_profit_usd=proposal.projected_profit_usd,
+            projected_profit_usd=self.projected,
             entry_unrealized_usd=self.entry_unrealized,
             fees_usd=self.fees,
             funding_usd=self.funding,
@@ -311,7 +327,7 @@ class Portfolio:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LogError(f"the carried state cannot be read: {error!r}") from error
         with localcontext(EXACT):
-            reserved = sum((trade.proposal.position_size_usd for trade in portfolio._open.values()), ZERO)
+            reserved = sum((trade.reserved for trade in portfolio._open.values()), ZERO)
             if reserved != portfolio.total_open:
                 raise LogError(f"carried trades reserve {reserved}, the carried total is {portfolio.total_open}")
             portfolio._check_capital()
@@ -382,8 +398,7 @@ class Portfolio:
         if event.position_size_usd > self.available:
             raise _impossible(event, f"reserves {event.position_size_usd} of {self.available} available")
         self._open[event.trade_id] = _TradeFold(event)
-        self.available -= event.position_size_usd
-        self.total_open += event.position_size_usd
+        self._free(-event.position_size_usd)
 
     def _submitted(self, event: OrderSubmitted) -> None:
         trade = self._trade(event.trade_id)
@@ -550,7 +565,9 @@ class Portfolio:
         if trade.status is not TradeStatus.PENDING or event.quantity <= 0 or held != {event.quantity}:
             raise _impossible(event, f"a {trade.status} trade that holds {sorted(held)}, not {event.quantity} twice")
         self._settled_orders(event, trade)
+        reserved = trade.reserved
         trade.status, trade.quantity = TradeStatus.ACTIVE, event.quantity
+        self._free(reserved - trade.reserved)
         trade.entry_unrealized = event.entry_unrealized_usd
         trade.made = None
 
@@ -624,10 +641,13 @@ class Portfolio:
         self.available += amount
 
     def _release(self, trade: _TradeFold) -> None:
-        size = trade.proposal.position_size_usd
         del self._open[trade.proposal.trade_id]
-        self.available += size
-        self.total_open -= size
+        self._free(trade.reserved)
+
+    def _free(self, amount: Decimal) -> None:
+        """Capital that was reserved is available again; reserved when it is negative."""
+        self.available += amount
+        self.total_open -= amount
 
     def _put(self, trade: _TradeFold, order: SimulatedOrder) -> None:
         trade.orders[order.id] = order

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, localcontext
 
 from assets.accounting.book import Book
-from assets.accounting.precision import EXACT, ZERO, quotient
+from assets.accounting.precision import EXACT, ZERO
 from assets.arbitrage.codec import rules_from_document
 from assets.arbitrage.events import (
     Event,
@@ -25,7 +25,7 @@ from assets.arbitrage.events import (
     TradeExiting,
 )
 from assets.arbitrage.ledger_bridge import LedgerBridge, disagreements, ledger_symbol
-from assets.arbitrage.model import ExitReason, Leg, PaperTrade, Purpose
+from assets.arbitrage.model import ExitReason, Leg, PaperTrade
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import MILLISECOND, Rules
 
@@ -167,8 +167,7 @@ def _exit_violations(event: TradeExiting, trade: PaperTrade, rules: Rules) -> It
     if entry is None:
         yield f"trade {trade.id} exits before it was open"
         return
-    planned = max(order.size for order in trade.orders.values() if order.purpose is Purpose.ENTRY)
-    projected = quotient(EXACT.multiply(trade.projected_profit_usd, trade.quantity), planned)  # of what was filled
+    projected = trade.projected_profit_usd
     moved = EXACT.subtract(event.unrealized_pnl, entry)
     delta = event.funding_delta
     holds = {

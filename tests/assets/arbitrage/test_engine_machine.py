@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from assets.arbitrage.engine import Engine
-from assets.arbitrage.events import TradeClosed, TradeExiting, TradeProposed
+from assets.arbitrage.events import TradeClosed, TradeExiting
 from assets.arbitrage.model import TradeStatus
 from assets.arbitrage.rules import MILLISECOND, Rules
 from resources.feed import Depth, Quote, from_units
@@ -48,8 +48,7 @@ def exits_that_were_missed(desk: Desk, quoted: int) -> list[str]:
             return not any(engine.exchange.usable(index, desk.now + horizon_ms * MILLISECOND) for index in indices)
 
         unrealized = unrealized_of(trade, desk.listings, long_top.bid, short_top.ask)
-        proposed = next(p for p in desk.words(TradeProposed) if p.trade_id == trade.id)
-        projected = trade.projected_profit_usd * trade.quantity / proposed.quantity
+        projected = trade.projected_profit_usd
         delta = engine.scanner.funding_delta(*indices, desk.now)
         latency = max(desk.listings[index].latency_ns for index in indices) // MILLISECOND
         # A hundred-millionth is what rounding the posted numbers may hide.

@@ -130,7 +130,37 @@ def test_a_closed_trade_is_told_with_what_it_made_and_what_it_paid() -> None:
     assert trade["fees_usd"] == fees > 0
     assert (trade["opened_ns"], trade["closed_ns"]) == (began + 5 * NANOSECONDS, log.now)
     assert trade["slippage_bps"] is None, "no market order, so nothing slipped"
-    assert (trade["notional_usd"], trade["confidence"], trade["close_reason"]) == (D(100), 85, "profit_target")
+    assert (trade["notional_usd"], trade["confidence"], trade["close_reason"]) == (D(101), 85, "profit_target")
+
+
+def test_the_notional_is_what_was_filled_and_not_what_was_proposed() -> None:
+    """Of the leg that was worth more, as sizes are measured."""
+    log = LogWriter()
+    trade = log.propose("8", "900")
+    log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "2", "100")
+    log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100.5")
+    log.trade_leg(trade, Leg.SHORT, Purpose.ENTRY, "3", "101")
+    log.open(trade)
+    log.exit(trade)
+    log.trade_leg(trade, Leg.LONG, Purpose.EXIT, "3", "101")
+    log.trade_leg(trade, Leg.SHORT, Purpose.EXIT, "3", "100")
+    log.close(trade)
+    (record,) = of_kind(log, "trade")
+    assert record["notional_usd"] == 303
+
+
+def test_an_entry_that_was_taken_back_was_worth_what_had_filled() -> None:
+    log = LogWriter()
+    trade = log.propose("2", "900")
+    order = log.send(trade, Leg.SHORT, size="2", price="101")
+    log.fill(order, "1.5")
+    log.cancel(order)
+    log.leg_out(trade, Purpose.ENTRY)
+    log.trade_leg(trade, Leg.SHORT, Purpose.UNWIND, "1.5", "102")
+    log.hedged(trade, Purpose.ENTRY, "102", "1.5")
+    log.close(trade)
+    (record,) = of_kind(log, "trade")
+    assert record["notional_usd"] == D("151.5")
 
 
 def test_slippage_of_a_trade_is_weighted_by_what_was_paid() -> None:

@@ -177,6 +177,55 @@ def test_an_abandoned_entry_leaves_nothing_but_its_free_capital() -> None:
         log.portfolio.trade(trade_id)
 
 
+def test_what_a_trade_opened_without_is_free_again_and_no_longer_promised() -> None:
+    log = LogWriter()
+    trade_id = log.propose("8", "100")
+    for leg in Leg:
+        log.trade_leg(trade_id, leg, Purpose.ENTRY, "3", "100")
+    pending = log.portfolio.trade(trade_id)
+    assert (pending.quantity, pending.position_size_usd, pending.projected_profit_usd) == (8, 100, D("0.5"))
+    assert log.portfolio.total_open == 100
+    before = log.portfolio.available
+    log.open(trade_id)
+    trade = log.portfolio.trade(trade_id)
+    assert (trade.quantity, trade.position_size_usd, trade.projected_profit_usd) == (3, D("37.5"), D("0.1875"))
+    assert log.portfolio.total_open == D("37.5")
+    assert log.portfolio.available == before + D("62.5")
+    log.exit(trade_id)
+    for leg in Leg:
+        log.trade_leg(trade_id, leg, Purpose.EXIT, "3", "100")
+    log.close(trade_id)
+    assert log.portfolio.total_open == 0
+    assert log.portfolio.trade(trade_id).position_size_usd == D("37.5")
+    assert log.portfolio.available == C0 + log.portfolio.realised
+
+
+def test_a_part_is_posted_to_eight_decimals_and_is_never_nothing() -> None:
+    log = LogWriter()
+    thirds = log.propose("3", "100")
+    least = log.propose("3", "100", projected_profit_usd=D("0.00000001"))
+    for trade_id in (thirds, least):
+        for leg in Leg:
+            log.trade_leg(trade_id, leg, Purpose.ENTRY, "1", "100")
+        log.open(trade_id)
+    assert log.portfolio.trade(thirds).position_size_usd == D("33.33333333")
+    assert log.portfolio.trade(thirds).projected_profit_usd == D("0.16666667")
+    assert log.portfolio.trade(least).projected_profit_usd == D("0.00000001")  # a target and a limit need some
+    assert log.portfolio.total_open == D("66.66666666")
+
+
+def test_a_part_is_carried_over_midnight_as_it_is() -> None:
+    first = LogWriter()
+    trade_id = first.propose("8")
+    for leg in Leg:
+        first.trade_leg(trade_id, leg, Purpose.ENTRY, "3", "100")
+    first.open(trade_id)
+    document = first.portfolio.carried_document("a" * 64)
+    assert document["total_open"] == D("37.5")
+    second = Portfolio.from_carried(document)
+    assert second.open_trades == first.portfolio.open_trades
+
+
 def test_wins_losses_and_break_even_are_told_apart() -> None:
     log = LogWriter()
     log.closed_trade()
