@@ -269,6 +269,31 @@ def test_a_shallow_book_hedges_what_it_can(desk: Desk) -> None:
     sound(desk)
 
 
+def test_refusals_while_nothing_is_naked_are_no_attempts_to_hedge(desk: Desk) -> None:
+    """Both venues go away under four market exits in a row; then one leg is sold and the other order refused once."""
+    desk.open_trade()
+    for _ in range(5):
+        desk.quote(0, 95, 95.01)
+        desk.quote(1, 101, 101.01)
+        desk.wait(5)
+        desk.interrupt(0)
+        desk.interrupt(1)
+        desk.wait(40)
+    assert len(desk.words(OrderRefused)) >= 8
+    desk.quote(0, 95, 95.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(12)
+    desk.interrupt(1)
+    desk.wait(30)
+    assert isinstance(desk.last(LegOut), LegOut)
+    assert desk.words(Halted) == []
+    desk.quote(1, 101, 101.01)
+    desk.wait(60)
+    assert desk.only_trade.status is TradeStatus.CLOSED
+    assert desk.portfolio.halted == ""
+    sound(desk)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
