@@ -5,7 +5,7 @@ Here the last 20 are earned: 10 by what is displayed against the size of a trade
 is rounded down, so that the parts add up to the score and a score is never reached by rounding.
 
     spread     50 x spread / 50 bp, at most 50
-    funding    30 x (short rate - long rate) / 0.0003 a settlement, 0 to 30; unknown earns nothing
+    funding    30 x (short rate - long rate) / 0.0003 per eight hours, 0 to 30; unknown earns nothing
     depth      10 x (smaller displayed notional of the two sides taken) / trade_notional, at most 10
     freshness  10 x (1 - age of the older quote / greatest age it may be used at), at least 0
 """

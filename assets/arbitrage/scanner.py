@@ -7,7 +7,8 @@ An opportunity buys at the ask of one venue and sells at the bid of another. It 
 per unit of notional: two fees on the way in, two out, and as what is hoped for is that the mids converge, leaving on
 the other sides of the books costs half of each bid-ask spread. Whether it stands is decided in integers, exactly;
 Decimals are made of those alone that are handed over or shown. A quote is usable up to ``Rules.stale_quote_ns`` after
-its time.
+its time. Rates of funding are compared per eight hours, whatever the interval in which each venue settles: an hour's
+rate of 0.00125 % and 0.01 % of eight hours cost the same.
 
 What is decided never depends on when somebody looked: an opportunity that went stale ended at the instant its older
 quote became too old, whoever notices it, and however late.
@@ -15,27 +16,29 @@ quote became too old, whoever notices it, and however late.
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from math import gcd
 from typing import NamedTuple, cast
 
 from assets.accounting.precision import ZERO
 from assets.arbitrage.confidence import BPS, Parts, confidence, confidence_parts
 from assets.arbitrage.rules import Rules
-from resources.feed import UNITS, FeedEvent, FundingQuote, Interrupted, Listing, Quote
+from resources.feed import FUNDING_PERIOD_NS, UNITS, FeedEvent, FundingQuote, Interrupted, Listing, Quote
 
 _REMEMBERED = 50  # ended opportunities kept for screens
+_RATES = Context(prec=28, rounding=ROUND_HALF_EVEN)
 _NO_ASK = 1 << 120  # stands for the ask of a venue without a usable quote: nothing is bought there
 
 
 class Opportunity(NamedTuple):
     """Buy ``long`` (index of a listing) at its ask, sell ``short`` at its bid; both quotes as they were used.
 
-    ``spread_bps`` is of the long ask; ``fees_bps`` are four taker fees; ``funding_cost_bps`` what the next settlement
-    takes (0 when it pays or is unknown). ``net_bps`` = spread - fees - funding cost - half of both bid-ask spreads, all
-    8 decimals. ``funding_delta`` is short rate - long rate as a fraction per settlement, None while a rate is unknown.
-    ``confidence`` is the sum of ``parts``. ``tradable`` is "" or the first reason why it is not traded: quote_differs,
-    inverse_contract, no_short, no_funding, no_edge, low_confidence. ``since_ns`` is when it appeared; None while it
-    does not cover its costs.
+    ``spread_bps`` is of the long ask; ``fees_bps`` are four taker fees; ``funding_cost_bps`` what eight hours of
+    funding take (0 when they pay or are unknown). ``net_bps`` = spread - fees - funding cost - half of both bid-ask
+    spreads, all 8 decimals. ``funding_delta`` is short rate - long rate as a fraction per eight hours, None while a
+    rate is unknown. ``confidence`` is the sum of ``parts``. ``tradable`` is "" or the first reason why it is not
+    traded: quote_differs, inverse_contract, no_short, no_funding, no_edge, low_confidence. ``since_ns`` is when it
+    appeared; None while it does not cover its costs.
     """
 
     asset: str
@@ -236,7 +239,7 @@ class Scanner:
             return ()
         self._funding_times[index] = time_ns
         self._newest[index] = max(self._newest[index], time_ns)
-        self._rates[index] = (event.rate, event.settles_ns)
+        self._rates[index] = (_per_period(event), event.settles_ns)
         self._expire(self._pairs[index], time_ns)
         for pair in self._pairs[index]:
             self._renew_funding(pair)
@@ -254,7 +257,7 @@ class Scanner:
         self._expire(self._all_pairs, now_ns)
 
     def funding_delta(self, long: int, short: int, now_ns: int) -> Decimal | None:
-        """Short rate - long rate as a fraction per settlement; a rate holds until it is settled, spot's is 0."""
+        """Short rate - long rate as a fraction per eight hours; a rate holds until it is settled, spot's is 0."""
         paid, received = self._rate(long, now_ns), self._rate(short, now_ns)
         return None if paid is None or received is None else received - paid
 
@@ -432,6 +435,15 @@ class Scanner:
         self._standing[pair.long] -= 1
         self._standing[pair.short] -= 1
         self._ended.append(_Ended(pair, standing, removed_ns, reason))
+
+
+def _per_period(event: FundingQuote) -> Decimal:
+    """The rate for eight hours, to 28 digits: exact where that is a whole number of settlements."""
+    if event.interval_ns == FUNDING_PERIOD_NS:
+        return event.rate
+    common = gcd(FUNDING_PERIOD_NS, event.interval_ns)
+    period, interval = Decimal(FUNDING_PERIOD_NS // common), Decimal(event.interval_ns // common)
+    return _RATES.divide(_RATES.multiply(event.rate, period), interval)
 
 
 def _covers(pair: _Pair, long: Quote, short: Quote) -> bool:

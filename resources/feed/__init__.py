@@ -22,6 +22,7 @@ UNITS = 10**10
 _DIGITS = 10
 
 NANOSECONDS = 10**9  # in one second
+FUNDING_PERIOD_NS = 8 * 3600 * NANOSECONDS  # the settlement interval in which rates of all venues are compared
 
 Source = Literal["SIMULATED", "RECORDED", "LIVE"]
 
@@ -108,12 +109,17 @@ class Trade(NamedTuple):
 
 
 class FundingQuote(NamedTuple):
-    """The rate that will be settled at ``settles_ns``: a fraction of notional, positive when longs pay."""
+    """The rate that will be settled at ``settles_ns``: a fraction of notional, positive when longs pay.
+
+    ``rate`` is for one settlement interval of ``interval_ns``, which differs between venues: an hour's rate and that of
+    eight hours can be compared only after both are for the same time.
+    """
 
     time_ns: int
     listing: int
     rate: Decimal
     settles_ns: int
+    interval_ns: int = FUNDING_PERIOD_NS
 
 
 class FundingSettled(NamedTuple):

@@ -3,8 +3,9 @@
 A thread of its own reads the connections and stamps each message as it arrives, so that a slow reader does not make
 prices look younger than they are. All times are this machine's, the only clock that the venues share; a clock that is
 set back does not make time go backwards. Of each book the best bid and ask are handed over. Rates of funding are asked
-for once a minute, and a settlement is booked at its instant with the rate last expected (the final one is published
-minutes later). A settlement whose rate was not known in time is counted, not made up.
+for once a minute, with the interval that they are for: a rate whose interval no venue tells cannot be compared and is
+not handed over. A settlement is booked at its instant with the rate last expected (the final one is published minutes
+later). A settlement whose rate was not known in time is counted, not made up.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from resources.feed import (
     NANOSECONDS,
@@ -44,6 +45,7 @@ _FUNDING_AGE_NS = 600 * NANOSECONDS  # a rate older than this is not what was se
 _LOOK_SECONDS = 0.25  # between looks at the clock while nothing arrives
 _WAITING = 200_000  # events a slow reader may be behind before some are dropped
 _LATENCY_NS = 50 * _MILLISECOND
+_UNIT_MILLISECONDS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _QUOTES = ("USDT", "USDC")  # linear contracts in the first that a venue has
 
 # What ccxt calls a venue of ours.
@@ -62,6 +64,7 @@ class Exchange(Protocol):
     async def watch_order_book(self, symbol: str) -> Mapping[str, Any]: ...
     async def watch_trades(self, symbol: str) -> Sequence[Mapping[str, Any]]: ...
     async def fetch_funding_rate(self, symbol: str) -> Mapping[str, Any]: ...
+    async def fetch_funding_interval(self, symbol: str) -> Mapping[str, Any]: ...
     async def close(self) -> None: ...
 
 
@@ -77,12 +80,21 @@ class _Line:
     perpetual: bool
 
 
+class _Expected(NamedTuple):
+    """A rate as it was said at ``time_ns``."""
+
+    time_ns: int
+    rate: Decimal
+    settles_ns: int
+
+
 class LiveFeed:
     """The linear perpetuals (on spot venues: the pairs) of ``assets`` on ``venues``, from now on.
 
     Raises UnknownVenue, UnknownSymbol (a venue that lists none of the assets, an asset that no venue lists) and
     FeedError (ccxt is not installed, a venue does not answer). ``counts`` tells what was not handed over:
-    ``malformed``, ``dropped``, ``disconnected``, ``settlement_unknown``, by venue.
+    ``malformed``, ``dropped``, ``disconnected``, ``interval_unknown`` (a rate that is not comparable with others),
+    ``settlement_unknown``, by venue.
 
     ``open_exchange``, ``lost`` (what its methods raise when a connection is lost), ``clock_ns`` and ``pauses`` (seconds
     before attempts to connect again) are for tests.
@@ -113,7 +125,7 @@ class LiveFeed:
         self._after_the_last: FeedEvent | None = None
         self._owing: set[int] = set()  # listings with dropped events, which their reader has to be told
         self._down: dict[int, set[str]] = {}  # streams of a listing that are lost
-        self._rates: dict[int, FundingQuote] = {}
+        self._rates: dict[int, _Expected] = {}
         self._marks: dict[int, int] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         self._loop = asyncio.new_event_loop()
@@ -282,17 +294,34 @@ class LiveFeed:
     async def _funding(self, line: _Line) -> None:
         answer = await line.exchange.fetch_funding_rate(line.symbol)
         try:
+            interval_ns = await self._interval(line, answer)
             rate = Decimal(str(answer["fundingRate"]))
             settles_ns = int(answer["fundingTimestamp"]) * _MILLISECOND
             if not rate.is_finite() or settles_ns <= self._now_ns():
                 raise ValueError(f"rate {rate} to be settled at {settles_ns}")
-        except (KeyError, TypeError, ValueError, InvalidOperation):
+        except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation):
             self._count("malformed", line)
         else:
             self._settle_what_is_due(line)
-            asked_ns = self._hand_over(FundingQuote, line.index, rate, settles_ns).time_ns
-            self._rates[line.index] = FundingQuote(asked_ns, line.index, rate, settles_ns)
+            self._rates[line.index] = _Expected(self._now_ns(), rate, settles_ns)
+            if interval_ns is None:
+                self._count("interval_unknown", line)
+            else:
+                self._hand_over(FundingQuote, line.index, rate, settles_ns, interval_ns)
         await asyncio.sleep(_FUNDING_SECONDS)
+
+    async def _interval(self, line: _Line, answer: Mapping[str, Any]) -> int | None:
+        """Between two settlements: as the answer says, or its two instants, or as the venue says when asked."""
+        try:
+            if answer.get("interval"):
+                return _nanoseconds(answer["interval"])
+            if answer.get("nextFundingTimestamp"):
+                return _apart(int(answer["fundingTimestamp"]), int(answer["nextFundingTimestamp"]))
+            return _nanoseconds((await line.exchange.fetch_funding_interval(line.symbol))["interval"])
+        except self._lost:  # ccxt's word for a venue that cannot be asked, too
+            return None
+        except (KeyError, TypeError, ValueError):
+            return None
 
     async def _settle(self, line: _Line) -> None:
         while True:
@@ -343,6 +372,18 @@ def _positive(number: Decimal) -> int:
     if units <= 0:
         raise ValueError(f"{number} is not positive")
     return units
+
+
+def _nanoseconds(interval: str) -> int:
+    """Of an interval as ccxt writes it (8h). Raises ValueError or KeyError for another writing."""
+    return _apart(0, int(interval[:-1]) * _UNIT_MILLISECONDS[interval[-1]])
+
+
+def _apart(earlier: int, later: int) -> int:
+    """Nanoseconds between two milliseconds. Raises ValueError when the later is not later."""
+    if later <= earlier:
+        raise ValueError(f"a settlement at {later} after one at {earlier}")
+    return (later - earlier) * _MILLISECOND
 
 
 def _chosen(venue: str, markets: Mapping[str, Any], assets: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.feed import (
+    FUNDING_PERIOD_NS,
     NANOSECONDS,
     FeedError,
     FeedEvent,
@@ -47,7 +48,7 @@ _HOUR_NS = _HOUR * NANOSECONDS
 _HOURS = 24  # of a day
 _DAY = 86_400
 _YEAR = 365 * _DAY
-_SETTLEMENT_HOURS = 8
+_SETTLEMENT_HOURS = FUNDING_PERIOD_NS // _HOUR_NS
 
 # Streams of random numbers, so that drawing more of one leaves the others as they are.
 _ANCHORS, _DAYS, _PATHS, _DEVIATIONS, _DISLOCATIONS, _EVENTS, _FUNDING = range(7)
@@ -330,7 +331,9 @@ class SimulatedFeed:
         expected = self._rates(period) + news * left[:, None]
         for minute, rates in enumerate(expected.tolist()):
             at = begin + minute * 60 * NANOSECONDS
-            events.extend(FundingQuote(at, listing, _rate(rate), settles) for listing, rate in enumerate(rates))
+            events.extend(
+                FundingQuote(at, listing, _rate(rate), settles, FUNDING_PERIOD_NS) for listing, rate in enumerate(rates)
+            )
         return events
 
     def _price_of_tick(self, listing: int) -> float:

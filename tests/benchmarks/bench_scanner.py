@@ -19,7 +19,7 @@ from assets.arbitrage.events import Event, SessionOpened
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
-from resources.feed import UNITS, FundingQuote, Listing, Quote
+from resources.feed import FUNDING_PERIOD_NS, UNITS, FundingQuote, Listing, Quote
 from resources.feed.simulated import SimulatedFeed
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.peer_environment import python_with
@@ -89,7 +89,7 @@ def _rate(made: list[Quote]) -> tuple[float, int]:
     scanner = Scanner(listings(), Rules())
     rates = {0: Decimal("0.0001"), 1: Decimal("0.0001"), 2: Decimal("0.0004")}
     for index in range(ASSETS * len(VENUES)):
-        scanner.on_event(FundingQuote(0, index, rates[index % len(VENUES)], _DAY_NS))
+        scanner.on_event(FundingQuote(0, index, rates[index % len(VENUES)], _DAY_NS, FUNDING_PERIOD_NS))
     found = 0
 
     def run() -> None:

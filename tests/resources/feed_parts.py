@@ -167,9 +167,15 @@ class ScriptedExchange:
         books: Sequence[Any] = (),
         trades: Sequence[Any] = (),
         funding: Sequence[Any] = (),
+        interval: Sequence[Any] = (),
     ) -> None:
         self.markets = {each["symbol"]: each for each in markets}
-        self._scripts = {"book": list(books), "trades": list(trades), "funding": list(funding)}
+        self._scripts = {
+            "book": list(books),
+            "trades": list(trades),
+            "funding": list(funding),
+            "interval": list(interval),
+        }
         self.asked: list[str] = []
         self.closed = False
 
@@ -197,6 +203,12 @@ class ScriptedExchange:
     async def fetch_funding_rate(self, symbol: str) -> Mapping[str, Any]:
         rate: Mapping[str, Any] = await self._next("funding", symbol)
         return rate
+
+    async def fetch_funding_interval(self, symbol: str) -> Mapping[str, Any]:
+        if not self._scripts["interval"]:
+            raise Lost("fetchFundingInterval is not supported")
+        answer: Mapping[str, Any] = await self._next("interval", symbol)
+        return answer
 
     async def close(self) -> None:
         self.closed = True

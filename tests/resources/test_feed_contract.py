@@ -47,7 +47,7 @@ def live(_: Path) -> tuple[Feed, list[FeedEvent]]:
         [market("BTC")],
         books=[book(100 + n, 100.5 + n) for n in range(5)],
         trades=[trades, trades],
-        funding=[{"fundingRate": 0.0001, "fundingTimestamp": at("2026-11-21T16:00:00") // 10**6}],
+        funding=[{"fundingRate": 0.0001, "fundingTimestamp": at("2026-11-21T16:00:00") // 10**6, "interval": "8h"}],
     )
     feed = live_feed(exchange)
     try:

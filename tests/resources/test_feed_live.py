@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from itertools import islice
@@ -39,6 +40,7 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NOON = at("2026-11-21T12:00:00")
+HOUR = 3600 * SECOND
 ANY_TIME = (0, at("2100-01-01T00:00:00"))
 
 
@@ -174,7 +176,56 @@ def test_malformed_trades_and_rates_are_counted_and_not_fatal() -> None:
 
 
 def expecting(rate: float, settles_ns: int) -> list[Any]:
-    return [{"fundingRate": rate, "fundingTimestamp": settles_ns // 10**6}]
+    return [{"fundingRate": rate, "fundingTimestamp": settles_ns // 10**6, "interval": "8h"}]
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "hours"),
+    [
+        ({"interval": "1h"}, [], 1),
+        ({"interval": "480m"}, [], 8),
+        ({"interval": None, "nextFundingTimestamp": (NOON + 5 * HOUR) // 10**6}, [], 4),
+        ({"interval": None}, [{"interval": "4h"}], 4),
+        ({}, [{"interval": "1d"}], 24),
+    ],
+)
+def test_a_rate_is_for_the_interval_that_the_venue_says(said: dict[str, Any], asked: list[Any], hours: int) -> None:
+    rate = {"fundingRate": 0.0001, "fundingTimestamp": (NOON + HOUR) // 10**6} | said
+    feed = live_feed(ScriptedExchange([market("BTC")], funding=[rate], interval=asked))
+    (event,) = read(feed, 1)
+    assert isinstance(event, FundingQuote)
+    assert (event.settles_ns, event.interval_ns) == (NOON + HOUR, hours * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ({}, []),
+        ({"interval": None}, [Lost()]),
+        ({"interval": None}, [{"interval": None}]),
+        ({"interval": "0h"}, []),
+        ({"interval": "h"}, []),
+        ({"interval": "8x"}, []),
+        ({"nextFundingTimestamp": NOON // 10**6}, []),
+    ],
+)
+def test_a_rate_of_an_unknown_interval_is_not_handed_over_but_settled(said: dict[str, Any], asked: list[Any]) -> None:
+    clock, settles_ns = [NOON], NOON + 50 * SECOND
+    rate = {"fundingRate": 0.0001, "fundingTimestamp": settles_ns // 10**6} | said
+    exchange = ScriptedExchange([market("BTC")], books=[book(99, 101)], funding=[rate], interval=asked)
+    feed = live_feed(exchange, clock_ns=lambda: clock[0])
+    try:
+        events = feed.events(*ANY_TIME)
+        first = next(events)
+        while not feed.counts["interval_unknown", "binance"]:
+            time.sleep(0.001)
+        clock[0] = settles_ns
+        settled = next(events)
+    finally:
+        feed.close()
+    assert isinstance(first, Quote)
+    assert settled == FundingSettled(settles_ns, 0, Decimal("0.0001"), 100 * 10**10)
+    assert feed.counts == {("interval_unknown", "binance"): 1}
 
 
 def test_funding_is_quoted_and_settled_with_the_rate_last_expected() -> None:
@@ -188,7 +239,7 @@ def test_funding_is_quoted_and_settled_with_the_rate_last_expected() -> None:
         settled = next(events)
     finally:
         feed.close()
-    assert first[FundingQuote] == FundingQuote(NOON, 0, Decimal("-0.000015"), settles_ns)
+    assert first[FundingQuote] == FundingQuote(NOON, 0, Decimal("-0.000015"), settles_ns, 8 * HOUR)
     assert settled == FundingSettled(settles_ns + 5, 0, Decimal("-0.000015"), 100 * 10**10)
 
 

@@ -98,7 +98,7 @@ def test_nothing_is_known_before_the_epoch() -> None:
     begin = int(EPOCH.timestamp()) * SECOND
     assert list(FEED.events(begin - DAY_NS, begin)) == []
     first = next(FEED.events(begin - DAY_NS, begin + SECOND))
-    assert first == FundingQuote(begin, 0, first.rate, begin + 8 * HOUR_NS)  # type: ignore[union-attr]
+    assert first == FundingQuote(begin, 0, first.rate, begin + 8 * HOUR_NS, 8 * HOUR_NS)  # type: ignore[union-attr]
 
 
 def test_what_is_settled_is_what_was_expected_last(day: list[FeedEvent]) -> None:

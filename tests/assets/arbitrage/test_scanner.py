@@ -15,6 +15,7 @@ from resources.feed import UNITS, Depth, FundingQuote, Interrupted, Listing, Quo
 
 S = 10**9
 FAR = 10**18
+HOUR = 3600 * S
 RULES = Rules()
 
 
@@ -35,7 +36,7 @@ def quote(index: int, time_ns: int, bid: str, ask: str, size: str = "1000") -> Q
 
 def with_funding(scanner: Scanner, *rates: str, until: int = FAR) -> Scanner:
     for index, rate in enumerate(rates):
-        scanner.on_event(FundingQuote(0, index, Decimal(rate), until))
+        scanner.on_event(FundingQuote(0, index, Decimal(rate), until, 8 * HOUR))
     return scanner
 
 
@@ -116,6 +117,24 @@ def test_a_funding_rate_is_known_until_it_is_settled() -> None:
     assert not scanner.on_event(FundingQuote(4 * S, 1, Decimal("0.0004"), FAR))
     (again,) = scanner.on_event(FundingQuote(4 * S, 0, Decimal("0.0001"), FAR))
     assert again.since_ns == 2 * S
+
+
+def test_rates_of_different_settlement_intervals_are_compared_over_eight_hours() -> None:
+    """0.00125 % an hour and 0.01 % in eight hours are the same cost: there is no edge in their difference."""
+    scanner = Scanner((listing("hourly"), listing("b"), listing("c"), listing("d")), RULES)
+    told = (("0.0000125", 1), ("0.0001", 8), ("0.00005", 4), ("0.0003", 24))
+    for index, (rate, hours) in enumerate(told):
+        scanner.on_event(FundingQuote(0, index, Decimal(rate), FAR, hours * HOUR))
+    for other in (1, 2, 3):
+        assert scanner.funding_delta(0, other, S) == scanner.funding_delta(other, 0, S) == 0
+    scanner.on_event(FundingQuote(0, 0, Decimal("-0.0000125"), FAR, HOUR))
+    scanner.on_event(quote(0, S, *CHEAP))
+    (found,) = scanner.on_event(quote(1, S, *DEAR))
+    assert found.funding_delta == Decimal("0.0002")
+    assert dict(found.parts)["funding"] == 20
+    scanner.on_event(FundingQuote(S, 0, Decimal("0.0000375"), FAR, HOUR))
+    (paying,) = scanner.on_event(quote(1, S, *DEAR))
+    assert (paying.funding_cost_bps, paying.net_bps) == (2, 60 - 20 - 1 - 2)
 
 
 def test_listings_of_one_venue_or_of_different_assets_are_no_pair() -> None:
@@ -233,7 +252,9 @@ def _feed_event(time_ns: int, drawn: tuple[Any, ...]) -> Quote | FundingQuote | 
     if kind == "quote":
         return Quote(time_ns, index, number * UNITS, size * UNITS, (number + width) * UNITS, size * UNITS)
     if kind == "funding":
-        return FundingQuote(time_ns, index, Decimal(number).scaleb(-5), time_ns + width * S)
+        return FundingQuote(
+            time_ns, index, Decimal(number).scaleb(-5), time_ns + width * S, (width % 3 * 4 or 1) * HOUR
+        )
     return Interrupted(time_ns, index)
 
 
@@ -241,7 +262,9 @@ def _expected_rate(rates: dict[int, FundingQuote], index: int, now: int) -> Frac
     if index == 3:
         return Fraction(0)
     known = rates.get(index)
-    return Fraction(known.rate) if known is not None and now < known.settles_ns else None
+    if known is None or now >= known.settles_ns:
+        return None
+    return Fraction(known.rate) * 8 * HOUR / known.interval_ns
 
 
 def _expected(
@@ -283,7 +306,7 @@ def test_what_is_found_is_what_the_definition_says_whoever_looks_in_between(
     rates: dict[int, FundingQuote] = {}
     now = 0
     for index, rate in enumerate((0, 20, 40)):
-        rates[index] = FundingQuote(0, index, Decimal(rate).scaleb(-5), 30 * S)
+        rates[index] = FundingQuote(0, index, Decimal(rate).scaleb(-5), 30 * S, 8 * HOUR)
         assert not watched.on_event(rates[index])
         assert not alone.on_event(rates[index])
     for number, (elapsed, drawn) in enumerate(steps):
