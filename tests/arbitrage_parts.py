@@ -410,7 +410,8 @@ def logs(draw: st.DrawFn, steps: int = 30) -> LogWriter:
             quantity = draw(_grid(1, 20_000))
             log.propose(str(quantity), str(draw(_grid(1_000_000, 2_000_000))))
         elif what == "flow":
-            log.flow(str(draw(_grid(1, 10_000_000)) * draw(st.sampled_from((1, 1, -1)))))
+            amount = draw(_grid(1, 10_000_000)) * draw(st.sampled_from((1, 1, -1)))
+            log.flow(str(amount if amount + log.portfolio.available >= 0 else -amount))
         elif what == "value":
             unknown = draw(st.booleans())
             log.value(None if unknown else str(draw(prices)), ("bybit:BTCUSDT",) if unknown else ())

@@ -33,7 +33,10 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class FlowPosted:
-    """Capital moved in (> 0) or out (< 0): changes what is available, never P&L."""
+    """Capital moved in (> 0) or out (< 0): changes what is available, never P&L. No more can go out than is available.
+
+    No command posts one yet; a session's log may hold them.
+    """
 
     seq: int
     time_ns: int

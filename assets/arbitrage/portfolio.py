@@ -379,6 +379,8 @@ class Portfolio:
     def _flow(self, event: FlowPosted) -> None:
         if not event.amount or event.amount != logged(event.amount):
             raise _impossible(event, f"a flow is not zero and has at most 6 decimals, got {event.amount}")
+        if event.amount < 0 and -event.amount > self.available:
+            raise _impossible(event, f"withdraws {event.amount} of {self.available} available")
         self.net_flows += event.amount
         self.available += event.amount
 

@@ -240,6 +240,13 @@ def test_wins_losses_and_break_even_are_told_apart() -> None:
     assert log.portfolio.closed_count == len(state.closed_trades) == 3
 
 
+def test_all_that_is_available_may_be_withdrawn() -> None:
+    log = LogWriter()
+    log.propose()
+    log.flow("-19900")
+    assert (log.portfolio.available, log.portfolio.total_open, log.portfolio.net_flows) == (0, 100, -19_900)
+
+
 def test_available_capital_below_zero_is_told_not_hidden() -> None:
     log = LogWriter(capital=D(100))
     trade_id = log.propose(size="100")
@@ -412,6 +419,11 @@ def _without_capital(log: LogWriter) -> None:
     opened = log.events[0]
     assert isinstance(opened, SessionOpened)
     Portfolio().apply(replace(opened, starting_capital=D(0)))
+
+
+def _reserved_withdrawn(log: LogWriter) -> None:
+    log.propose()
+    log.flow("-19950")
 
 
 def _proposed_again(log: LogWriter) -> None:
@@ -622,6 +634,8 @@ def _fill_misstated(**fields: Any) -> Callable[[LogWriter], None]:
 IMPOSSIBLE: dict[str, tuple[Callable[[LogWriter], object], str]] = {
     "capital of nothing": (_without_capital, "starting capital 0"),
     "flow of nothing": (lambda log: log.flow("0"), "a flow is not zero"),
+    "more withdrawn than is there": (lambda log: log.flow("-20000.000001"), "-20000.000001 of 20000 available"),
+    "reserved capital withdrawn": (_reserved_withdrawn, "-19950 of 19900 available"),
     "flow finer than a ledger's": (lambda log: log.flow("0.0000001"), "at most 6 decimals"),
     "trade proposed twice": (_proposed_again, "was proposed before"),
     "abandoned trade proposed again": (_abandoned_id_again, "was proposed before"),
