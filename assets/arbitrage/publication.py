@@ -56,7 +56,8 @@ MONITOR_TRADES: Final = "strategy:monitor:active_trades"
 MONITOR_METRICS: Final = "strategy:monitor:portfolio_metrics"
 
 # Closed trades are written out in the state up to this many, newest last: the state is written with every change, and
-# would grow with the day. Each closed trade has a key of its own, and the state tells how many there are.
+# would grow with the day. Each closed trade has a key of its own, and the state tells how many ever closed, as its
+# counts of wins and losses do.
 CLOSED_IN_STATE = 20
 LEG_OUTS_LISTED = 100
 CLOSED_KEPT_S = 30 * 86_400  # Redis has a budget; the store keeps every trade
@@ -299,7 +300,7 @@ class _Projection:
         state = self._portfolio.state()
         newest = state.closed_trades[-CLOSED_IN_STATE:]
         rest = value_to_document(replace(state, active_trades=(), closed_trades=()))
-        text = dump_document(rest | as_of | {"closed_trades_total": len(state.closed_trades)})
+        text = dump_document(rest | as_of | {"closed_trades_total": self._portfolio.closed_count})
         for name, ids in (("active_trades", open_ids), ("closed_trades", [trade.id for trade in newest])):
             empty = f'"{name}":[]'.encode()
             text = text.replace(empty, empty[:-1] + b",".join(map(self._trade_json, ids)) + b"]", 1)

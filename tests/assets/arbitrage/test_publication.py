@@ -216,6 +216,27 @@ def test_a_trade_carried_over_midnight_is_active_until_it_closes() -> None:
     assert batch.keys[f"{CLOSED}{trade_id}"] is not None
 
 
+def test_the_state_counts_all_that_ever_closed_beside_all_that_were_ever_won() -> None:
+    first = LogWriter()
+    first.closed_trade()
+    first.closed_trade(exit=("100", "101"))
+    carried = first.portfolio.carried_document("ab")
+    second = LogWriter(
+        Portfolio.from_carried(carried), day=NEXT_DAY, start_ns=DAY_START + DAY_NS, carried_day=DAY, carried="ab"
+    )
+    second.closed_trade()
+    source = Publication(
+        opened(second.events), lambda seq: iter(second.events[seq + 1 :]), lambda: Portfolio.from_carried(carried)
+    )
+    batch = source.batch_after(-1, 100)
+    assert batch is not None
+    written = batch.keys[PORTFOLIO_STATE]
+    assert written is not None
+    state = load_document(written.value)
+    assert (state["closed_trades_total"], state["win_count"], state["loss_count"]) == (3, 2, 1)
+    assert len(state["closed_trades"]) == 1  # of this session
+
+
 def test_logs_that_begin_differently_have_different_names() -> None:
     one, other = LogWriter(), LogWriter(capital=Decimal(10_000))
     assert log_name(opened(one.events)) == publication(one.events).log != log_name(opened(other.events))
