@@ -80,7 +80,7 @@ def entry_id(event: Event) -> EntryId:
 
 def records(event: Event, portfolio: Portfolio, quotes: Mapping[tuple[str, str], str]) -> list[StreamRecord]:
     """The entries that ``event`` adds. ``portfolio`` has folded it; ``quotes`` gives the quote currency of (exchange,
-    symbol)."""
+    symbol), where it is not known a signal's pair is the asset alone."""
     match event:
         case TradeProposed():
             return [StreamRecord(SIGNALS, entry_id(event), _signal(event, quotes).to_fields())]
@@ -102,10 +102,12 @@ def records(event: Event, portfolio: Portfolio, quotes: Mapping[tuple[str, str],
 
 
 def _signal(event: TradeProposed, quotes: Mapping[tuple[str, str], str]) -> Signal:
+    # A feed whose venues changed within the day trades listings that the log did not begin with.
+    quote = quotes.get((event.long_exchange, event.long_symbol))
     return Signal(
         signal_id=event.trade_id,
         time_ms=event.time_ns // _NS_IN_MS,
-        pair=f"{event.asset}/{quotes[event.long_exchange, event.long_symbol]}",
+        pair=event.asset if quote is None else f"{event.asset}/{quote}",
         side="long_short",
         strategy=STRATEGY,
         confidence=event.confidence,

@@ -237,6 +237,16 @@ def test_the_state_counts_all_that_ever_closed_beside_all_that_were_ever_won() -
     assert len(state["closed_trades"]) == 1  # of this session
 
 
+def test_a_market_that_the_session_did_not_open_with_is_named_by_its_asset() -> None:
+    """A feed whose venues changed within the day: the log goes on, and so do its readers."""
+    log = LogWriter()
+    log.propose(long_exchange="okx", long_symbol="BTC-USDT-SWAP")
+    (record,), _ = published(log.events)
+    signal = parse_entry(SIGNALS, record.fields)
+    assert isinstance(signal, Signal)
+    assert (signal.pair, signal.long_exchange) == ("BTC", "okx")
+
+
 def test_logs_that_begin_differently_have_different_names() -> None:
     one, other = LogWriter(), LogWriter(capital=Decimal(10_000))
     assert log_name(opened(one.events)) == publication(one.events).log != log_name(opened(other.events))
