@@ -3,7 +3,8 @@
 A trade is entered by its harder leg; what fills of it is met on the other leg at once. The first fill arms the clock of
 the 500 ms rule: at the deadline, less the time that cancelling and hedging take at these venues, whatever is open is
 cancelled and the difference of the two legs is completed or taken back at the market. What cannot be hedged halts the
-trader, and is tried again with every new quote. The same two clocks guard the way out.
+trader, and is tried again with every new quote. The same two clocks guard the way out, where market orders go out in
+slices that both books can take with a reserve, the next one as soon as both legs have filled the one before.
 
 A limit order is sent where it would rest if its queue is expected to reach the fill threshold in time, else at the
 price the opportunity was found at. The second leg goes at the touch as long as the trade still earns something there.
@@ -48,7 +49,7 @@ from assets.arbitrage.model import ExitReason, Leg, OrderSide, OrderStatus, Orde
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
-from assets.arbitrage.sizing import calculate_position_size, common_grid, floor_to, quantity_for
+from assets.arbitrage.sizing import calculate_position_size, common_grid, exit_part, floor_to, quantity_for
 from assets.arbitrage.timers import Handle, Rank, Timers
 from resources.feed import (
     NANOSECONDS,
@@ -695,16 +696,28 @@ class Engine:
                 top = self.exchange.top(leg.index)
                 if top is not None:
                     leg.plan = top.bid if leg.leg is Leg.LONG else top.ask
-            self._market(trade, [self._steps(trade, 0)], now_ns)
+            size = self._exit_part(trade, True, now_ns)
+            if size:
+                self._market(trade, [self._steps(trade, trade.long.held - size)], now_ns)
+            else:
+                trade.waiting = True
+
+    def _exit_part(self, trade: _Trade, at_market: bool, now_ns: int) -> int:
+        """How much of both legs, which are equal, may leave at once by what the books now show to a closing order."""
+        displayed = min(
+            self.exchange.depth(trade.long.index, OrderSide.SHORT, now_ns),
+            self.exchange.depth(trade.short.index, OrderSide.LONG, now_ns),
+        )
+        return exit_part(trade.long.held, displayed, trade.pair.grid, at_market)
 
     def _hedge(self, trade: _Trade, now_ns: int) -> None:
         """Complete the missing leg if the trade still earns something then, else take the filled one back; on the way
-        out, close what is left. The other way is tried where the first is refused or not open."""
+        out, close as much of the leg that holds more. The other way is tried where the first is refused or not open."""
         grid = trade.pair.grid
         lower = floor_to(min(trade.long.held, trade.short.held), grid)
         if not trade.entering:
             trade.urgent = True
-            self._market(trade, [self._steps(trade, 0), self._steps(trade, lower)], now_ns)
+            self._market(trade, [self._steps(trade, lower)], now_ns)
             return
         upper = floor_to(max(trade.long.held, trade.short.held), grid)
         complete, unwind = self._steps(trade, upper), self._steps(trade, lower)
@@ -890,18 +903,13 @@ class Engine:
         self._settle(trade, now_ns)
 
     def _quote_exit(self, trade: _Trade, now_ns: int) -> None:
-        """Limits on both legs where they join the best price of their side, for no more than could be hedged: what the
+        """Limits on both legs where they join the best price of their side, for no more than could be hedged by what the
         books show now on the sides a hedge would take. The rest is quoted in the next round."""
         long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
         if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._limits_ns):
             trade.waiting = True
             return
-        size = min(
-            trade.long.held,
-            self.exchange.depth(trade.long.index, OrderSide.SHORT, now_ns),
-            self.exchange.depth(trade.short.index, OrderSide.LONG, now_ns),
-        )
-        size = floor_to(size, trade.pair.grid)
+        size = self._exit_part(trade, False, now_ns)
         if not size:
             trade.waiting = True
             return

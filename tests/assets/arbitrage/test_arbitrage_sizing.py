@@ -1,13 +1,14 @@
 """Sizes of dual-leg trades: the brief's formula, its four wrong answers corrected, and both venues' grids."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.arbitrage.rules import Rules
-from assets.arbitrage.sizing import calculate_position_size, common_grid, floor_to, quantity_for
+from assets.arbitrage.sizing import calculate_position_size, common_grid, exit_part, floor_to, quantity_for
 from resources.feed import UNITS, to_units
 
 D = Decimal
@@ -125,3 +126,33 @@ def test_thin_books_shrink_the_trade_and_what_it_reserves() -> None:
 
 def test_floor_is_downward_to_the_grid() -> None:
     assert [floor_to(quantity, 50) for quantity in (0, 49, 50, 149)] == [0, 0, 50, 100]
+
+
+@pytest.mark.parametrize(
+    ("held", "displayed", "at_market", "part"),
+    [
+        (99, 400, True, 50),
+        (99, 400, False, 99),
+        (99, 200, False, 50),
+        (30, 400, True, 30),  # never more than is held
+        (99, 39, True, 4),  # down to the grid of 2
+        (99, 7, True, 2),  # one step where the share is less
+        (99, 0, True, 0),
+    ],
+)
+def test_an_exit_leaves_in_parts_of_what_is_displayed(held: int, displayed: int, at_market: bool, part: int) -> None:
+    assert exit_part(held - held % 2, displayed, 2, at_market) == part - part % 2
+
+
+@given(held=st.integers(1, 10**6), displayed=st.integers(0, 10**6), grid=st.integers(1, 100), left=st.fractions(0, 1))
+@settings(max_examples=200)
+def test_a_slice_fills_in_a_book_of_which_three_fortieths_are_left(
+    held: int, displayed: int, grid: int, left: Fraction
+) -> None:
+    part = exit_part(held * grid, displayed, grid, True)
+    assert part % grid == 0
+    assert part <= held * grid
+    assert bool(part) == (displayed > 0)
+    if displayed >= 8 * grid and left >= Fraction(3, 40):
+        most, per = RULES.max_depth_share
+        assert part * per <= left * displayed * most

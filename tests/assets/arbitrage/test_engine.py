@@ -464,10 +464,57 @@ def test_the_loss_limit_goes_to_the_market_at_once(desk: Desk) -> None:
     exiting = desk.last(TradeExiting)
     assert exiting.reason == "loss_limit"
     assert exiting.unrealized_pnl - trade.entry_unrealized_usd <= D("-0.3") * trade.projected_profit_usd  # type: ignore[operator]
-    assert [order[2] for order in submitted(desk)[2:]] == [OrderType.MARKET] * 2
-    desk.wait(20)
+    # An eighth of what both books show, then of what that left of them.
+    assert submitted(desk)[2:] == [(leg, Purpose.EXIT, OrderType.MARKET, D("50")) for leg in Leg]
+    desk.wait(60)
+    assert [order[2:] for order in submitted(desk)[4:]] == [
+        (OrderType.MARKET, size) for size in (D("43.75"), D("43.75"), D("5.25"), D("5.25"))
+    ]
     assert desk.only_trade.status is TradeStatus.CLOSED
     assert desk.portfolio.loss_count == 1
+    sound(desk)
+
+
+def test_a_loss_leaves_in_slices_that_books_thinned_by_nine_tenths_still_take(desk: Desk) -> None:
+    """Each time orders are under way one of the two books falls to a tenth: no order is refused and nothing stays naked
+    for longer than the two venues' latencies differ."""
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    begun = desk.now
+    thin = 0
+    while desk.only_trade.status is not TradeStatus.CLOSED:
+        desk.wait(5)
+        desk.quote(thin, *((99, 99.01), (101, 101.01))[thin], 40, 40)
+        desk.wait(16)
+        desk.quote(0, 99, 99.01)
+        desk.quote(1, 101, 101.01)
+        thin = 1 - thin
+    assert desk.words(OrderRefused) == []
+    assert desk.words(LegOut) == []
+    assert desk.auditor.longest_naked <= 20 * MILLISECOND  # of the entry; 10 of each slice
+    assert desk.last(TradeClosed).time_ns - begun < 100 * MILLISECOND
+    sound(desk)
+
+
+def test_a_slice_of_which_one_leg_is_refused_is_hedged_alone(desk: Desk) -> None:
+    """Not with all the rest behind it: the hedge takes no more than the slice, and the next slice waits for it."""
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(12)
+    assert [order.size for order in desk.words(OrderSubmitted)[2:]] == [D("50")] * 2
+    desk.quote(1, 101, 101.01, 29, 29)  # 50 do not fit five thirds of 29
+    desk.wait(9)
+    assert isinstance(desk.last(OrderRefused), OrderRefused)
+    hedge = desk.last(OrderSubmitted)
+    assert (hedge.purpose, hedge.leg, hedge.size) == (Purpose.HEDGE, Leg.SHORT, D("48.325"))
+    desk.quote(1, 101, 101.01)
+    desk.wait(100)
+    assert desk.only_trade.status is TradeStatus.CLOSED
+    assert desk.auditor.longest_naked < 100 * MILLISECOND
     sound(desk)
 
 
@@ -479,7 +526,7 @@ def test_a_loss_overtakes_an_exit_by_limits(desk: Desk) -> None:
     assert desk.last(TradeExiting).reason == "funding_convergence"
     desk.wait(100)
     desk.quote(0, 98, 98.01)
-    desk.wait(60)
+    desk.wait(100)
     assert desk.only_trade.status is TradeStatus.CLOSED
     assert [order[2] for order in submitted(desk)[-2:]] == [OrderType.MARKET] * 2
     sound(desk)
@@ -653,7 +700,7 @@ def test_a_restarted_trader_goes_on_with_its_active_trade(desk: Desk) -> None:
     desk.quote(0, 99, 99.01)
     desk.quote(1, 101, 101.01)
     assert desk.last(TradeExiting).reason == "loss_limit"
-    desk.wait(20)
+    desk.wait(60)
     assert desk.only_trade.status is TradeStatus.CLOSED
     sound(desk)
 
