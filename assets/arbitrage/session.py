@@ -7,9 +7,10 @@ and the day goes on from now.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
@@ -22,7 +23,7 @@ from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
 from assets.arbitrage.view import CapitalPoint, TraderView, build_view, capital_point
 from resources.documents import Document, load_document
-from resources.feed import NANOSECONDS, Feed, FeedEvent, from_units
+from resources.feed import NANOSECONDS, Feed, FeedEvent, Listing, from_units
 from resources.store import Store
 from resources.store.once import create_once, find
 
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 DAY_NS = 86_400 * NANOSECONDS
 # Events of a catch-up stored together: a segment of some hundred kilobytes.
 _SEGMENT = 1_000
-_CAPITAL_POINTS = 24 * 60  # a day of minutes
+# Of the capital curve every minute of the last hour is shown, and before it each fifth: what a screen can draw.
+_HOUR_NS, _COARSE_NS = 3_600 * NANOSECONDS, 300 * NANOSECONDS
 
 
 class SessionError(Exception):
@@ -54,7 +56,7 @@ def start_of(day: str) -> int:
 
 def day_key(source: str, day: str, name: str) -> str:
     """Where something of one day lies: ``log`` (the journal's folder), ``closing.json``, what Dagster makes of them."""
-    return f"arbitrage/{source.lower()}/{day}/{name}"
+    return f"{_folder(source)}{day}/{name}"
 
 
 def closing_of(store: Store, source: str, day: str) -> Document | None:
@@ -64,28 +66,28 @@ def closing_of(store: Store, source: str, day: str) -> Document | None:
 
 def last_closing(store: Store, source: str, before: str) -> Document | None:
     """The closing of the newest day before ``before`` that has one; sessions of other days may lie between."""
-    prefix = f"arbitrage/{source.lower()}/"
+    # As a rule it is the day before: one read, and not the names of all that was ever stored.
+    closing = closing_of(store, source, (date.fromisoformat(before) - timedelta(days=1)).isoformat())
+    if closing is not None:
+        return closing
+    prefix = _folder(source)
     days = {entry.key.removeprefix(prefix).partition("/")[0] for entry in store.list(prefix)}
-    for day in sorted((day for day in days if day < before), reverse=True):
-        closing = closing_of(store, source, day)
-        if closing is not None:
-            return closing
-    return None
+    closings = (closing_of(store, source, day) for day in sorted((day for day in days if day < before), reverse=True))
+    return next((closing for closing in closings if closing is not None), None)
 
 
 def begun_days(store: Store, source: str, before: str) -> tuple[str, ...]:
     """The days before ``before`` that were begun and not closed, oldest first, since the newest closing. Until they
     are closed the next day would go on from a state without them: what they hold would be forgotten."""
-    prefix = f"arbitrage/{source.lower()}/"
-    closed, begun = "", set()
-    for entry in store.list(prefix):
-        day, _, name = entry.key.removeprefix(prefix).partition("/")
-        if day < before:
-            if name == "closing.json":
-                closed = max(closed, day)
-            elif name.startswith("log/"):
-                begun.add(day)
-    return tuple(sorted(day for day in begun if day > closed))
+    prefix, closing = _folder(source), last_closing(store, source, before)
+    closed = "" if closing is None else closing["day"]
+    after = f"{prefix}{closed}0" if closed else ""  # "0" follows "/": nothing of the closed day is listed
+    found = (entry.key.removeprefix(prefix).split("/") for entry in store.list(prefix, after=after))
+    return tuple(sorted({day for day, *rest in found if day < before and rest[:1] == ["log"]}))
+
+
+def _folder(source: str) -> str:
+    return f"arbitrage/{source.lower()}/"
 
 
 def stored_events(store: Store, source: str, day: str) -> Iterator[Event]:
@@ -115,10 +117,16 @@ def fold(store: Store, source: str, day: str) -> tuple[Portfolio, list[Event]]:
     return portfolio, events
 
 
-def engine_of(feed: Feed, opened: SessionOpened, portfolio: Portfolio, write: Callable[[Event], None]) -> Engine:
-    """An engine under the session's own rules, before its first event; its scanner remembers the whole day."""
+def engine_of(
+    feed: Feed,
+    opened: SessionOpened,
+    portfolio: Portfolio,
+    write: Callable[[Event], None],
+    scanner: Callable[[Sequence[Listing], Rules], Scanner] = Scanner,
+) -> Engine:
+    """An engine under the session's own rules, before its first event."""
     rules = rules_from_document(opened.rules)
-    return Engine(feed.listings, rules, write, portfolio, Scanner(feed.listings, rules, remembered=None))
+    return Engine(feed.listings, rules, write, portfolio, scanner(feed.listings, rules))
 
 
 def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None]) -> None:
@@ -136,8 +144,9 @@ def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None])
 def rehearsed(
     feed: Feed, opened: SessionOpened, portfolio: Portfolio, write: Callable[[Event], None], *, entering: bool = True
 ) -> Engine:
-    """The whole day computed from its feed and stored nowhere; without ``entering`` opportunities are only watched."""
-    engine = engine_of(feed, opened, portfolio, write)
+    """The whole day computed from its feed and stored nowhere; without ``entering`` opportunities are only watched, and
+    all of them remembered."""
+    engine = engine_of(feed, opened, portfolio, write, Scanner if entering else partial(Scanner, remembered=None))
     if not entering:
         engine.stop()
     begin(engine, opened, write)
@@ -176,6 +185,7 @@ class Session:
         self._journal = Journal.open(self._store, day_key(self.source, day, "log"))
         self._stored: Iterator[bytes] | None = None
         self._pending: list[Event] = []
+        self._flushed: list[Event] = []
         stored_first = next(self._journal.events(), None)
         if stored_first is None:
             self.resumed = ""
@@ -183,8 +193,10 @@ class Session:
             return
         if not isinstance(stored_first, SessionOpened):
             raise SessionError(f"the log of {day} does not begin with its opening")
-        self._require_listings(stored_first)
-        if self.feed.repeatable:
+        if not self._same_listings(stored_first):
+            # A venue changed a tick, or other venues are watched: the day goes on with what the feed has now.
+            _log.warning("the session of %s was begun with other listings than the feed has now", day)
+        elif self.feed.repeatable:
             try:
                 self._replay(stored_first)
                 self.resumed = "replayed"
@@ -210,7 +222,7 @@ class Session:
             if seen is not None:
                 seen(event)
             if len(self._pending) >= _SEGMENT:
-                self.flush()
+                self._store_pending()
         self.engine.advance(until - 1)
         self.cursor_ns = until
 
@@ -226,11 +238,16 @@ class Session:
         return self._opened
 
     def flush(self) -> list[Event]:
-        """Store what happened since the last flush, as one segment; returns it. Raises Overtaken when another process
+        """Store what happened, and return what was stored since the last call. Raises Overtaken when another process
         trades this day too."""
-        flushed, self._pending = self._pending, []
-        self._journal.append(flushed)
+        self._store_pending()
+        flushed, self._flushed = self._flushed, []
         return flushed
+
+    def _store_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        self._journal.append(pending)
+        self._flushed += pending
 
     def close(self) -> list[Event]:
         """Take the day to its end and store what the next one goes on from. Returns the last events."""
@@ -269,9 +286,9 @@ class Session:
     def view(self) -> TraderView:
         """What screens show of it now."""
         rejected = self.engine.rejected + self.engine.exchange.rejected
-        return build_view(
-            self.portfolio, self.engine.scanner, self.capital[-_CAPITAL_POINTS:], self.cursor_ns, refused=rejected
-        )
+        recent = self.cursor_ns - _HOUR_NS
+        points = [point for point in self.capital if point.time_ns >= recent or not point.time_ns % _COARSE_NS]
+        return build_view(self.portfolio, self.engine.scanner, points, self.cursor_ns, refused=rejected)
 
     # Beginning
 
@@ -336,14 +353,13 @@ class Session:
         for event in self._journal.events():
             self.portfolio.apply(event)
             self._tell(event)
-        went_on = self.portfolio.time_ns + 1 if self.feed.repeatable else max(now_ns, self.portfolio.time_ns)
+        stopped_ns = self.portfolio.time_ns
+        went_on = stopped_ns + 1 if self.feed.repeatable else max(now_ns, stopped_ns)
+        if went_on > stopped_ns + _HOUR_NS and self.portfolio.open_trades:
+            # Nobody can ask a live venue what it settled meanwhile for this account: there is no account.
+            _log.warning("%s: trades were open while nobody traded; funding settled meanwhile is not booked", self.day)
         self.cursor_ns = min(went_on, self.end_ns)
         self.engine.recover(self.cursor_ns)
 
-    def _require_listings(self, opened: SessionOpened) -> None:
-        stored = tuple(listing_from_document(document) for document in opened.listings)
-        if stored != self.feed.listings:
-            raise SessionError(
-                f"the session of {self.day} was begun with other listings than the feed has now: trade the same venues "
-                "today, or another store"
-            )
+    def _same_listings(self, opened: SessionOpened) -> bool:
+        return tuple(listing_from_document(document) for document in opened.listings) == self.feed.listings
