@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from assets.accounting.precision import EXACT, ZERO, divided
-from assets.arbitrage.events import EntryAbandoned, EntryRefused, Event, OrderFilled, SessionOpened, TradeOpened
+from assets.arbitrage.events import (
+    EntryAbandoned,
+    EntryRefused,
+    Event,
+    OrderFilled,
+    SessionOpened,
+    TradeClosed,
+    TradeOpened,
+)
 from assets.arbitrage.model import PaperTrade, PortfolioMetrics, PortfolioState
 from assets.arbitrage.portfolio import Portfolio
 from resources.feed import NANOSECONDS
@@ -80,44 +88,65 @@ class TradeStatistics:
     longest_loss_streak: int
 
 
-_NO_TRADES = TradeStatistics(0, 0, 0, 0, None, ZERO, None, None, None, None, None, None, None, 0, 0)
+class _Profits:
+    """Profits as they come; the figures over all of them cost the same however many there were."""
+
+    def __init__(self) -> None:
+        self._trades = self._wins = self._losses = 0
+        self._won = self._lost = ZERO  # both >= 0
+        self._best: Decimal | None = None
+        self._worst: Decimal | None = None
+        self._streak = self._longest_win = self._longest_loss = 0  # the streak of losses is negative
+
+    def add(self, profit: Decimal) -> None:
+        self._trades += 1
+        self._best = profit if self._best is None else max(self._best, profit)
+        self._worst = profit if self._worst is None else min(self._worst, profit)
+        with localcontext(EXACT):
+            if profit > 0:
+                self._wins += 1
+                self._won += profit
+                self._streak = max(self._streak, 0) + 1
+                self._longest_win = max(self._longest_win, self._streak)
+            elif profit < 0:
+                self._losses += 1
+                self._lost -= profit
+                self._streak = min(self._streak, 0) - 1
+                self._longest_loss = max(self._longest_loss, -self._streak)
+            else:
+                self._streak = 0
+
+    def statistics(self) -> TradeStatistics:
+        trades, wins, losses, won, lost = self._trades, self._wins, self._losses, self._won, self._lost
+        with localcontext(EXACT):
+            pnl = won - lost
+            won_per_lost = won * losses, lost * wins
+        return TradeStatistics(
+            trades=trades,
+            wins=wins,
+            losses=losses,
+            break_even=trades - wins - losses,
+            win_rate=_ratio(Decimal(wins), Decimal(trades)),
+            pnl=pnl,
+            profit_factor=_ratio(won, lost),
+            expectancy=_ratio(pnl, Decimal(trades)),
+            average_win=_ratio(won, Decimal(wins)),
+            average_loss=_quotient(-lost, Decimal(losses)) if losses else None,
+            payoff=_quotient(*won_per_lost) if wins and losses else None,
+            best=self._best,
+            worst=self._worst,
+            longest_win_streak=self._longest_win,
+            longest_loss_streak=self._longest_loss,
+        )
 
 
 def trade_statistics(trades: Sequence[PaperTrade]) -> TradeStatistics:
     """Over the closed trades among ``trades``, in the order given. Money in quote currency, ratios as fractions."""
-    profits = [trade.actual_profit_usd for trade in trades if trade.actual_profit_usd is not None]
-    if not profits:
-        return _NO_TRADES
-    wins, losses = [p for p in profits if p > 0], [p for p in profits if p < 0]
-    with localcontext(EXACT):
-        won, lost = sum(wins, ZERO), -sum(losses, ZERO)
-        pnl = won - lost
-        won_per_lost = won * len(losses), lost * len(wins)
-    return TradeStatistics(
-        trades=len(profits),
-        wins=len(wins),
-        losses=len(losses),
-        break_even=len(profits) - len(wins) - len(losses),
-        win_rate=_quotient(Decimal(len(wins)), Decimal(len(profits))),
-        pnl=pnl,
-        profit_factor=_ratio(won, lost),
-        expectancy=_quotient(pnl, Decimal(len(profits))),
-        average_win=_ratio(won, Decimal(len(wins))),
-        average_loss=_quotient(-lost, Decimal(len(losses))) if losses else None,
-        payoff=_quotient(*won_per_lost) if wins and losses else None,
-        best=max(profits),
-        worst=min(profits),
-        longest_win_streak=_longest([p > 0 for p in profits]),
-        longest_loss_streak=_longest([p < 0 for p in profits]),
-    )
-
-
-def _longest(hits: Sequence[bool]) -> int:
-    longest = current = 0
-    for hit in hits:
-        current = current + 1 if hit else 0
-        longest = max(longest, current)
-    return longest
+    profits = _Profits()
+    for trade in trades:
+        if trade.actual_profit_usd is not None:
+            profits.add(trade.actual_profit_usd)
+    return profits.statistics()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +193,8 @@ class DayTally:
         self._available_low: Decimal | None = None
         self._opened = self._abandoned = self._fills = 0
         self._refused: dict[str, int] = {}
+        self._exits: dict[str, int] = {}
+        self._profits = _Profits()
 
     def apply(self, event: Event) -> None:
         """Fold the next event. Raises LogError as the portfolio does."""
@@ -178,6 +209,9 @@ class DayTally:
                 self._abandoned += 1
             case EntryRefused():
                 self._refused[event.reason] = self._refused.get(event.reason, 0) + 1
+            case TradeClosed():
+                self._exits[event.reason] = self._exits.get(event.reason, 0) + 1
+                self._profits.add(event.actual_profit_usd)
             case SessionOpened():
                 self._available_low = portfolio.available
         self._open_max = max(self._open_max, portfolio.total_open)
@@ -185,19 +219,15 @@ class DayTally:
             self._available_low = min(self._available_low, portfolio.available)
 
     def metrics(self) -> DailyMetrics:
-        """The day so far. Raises ValueError before its first event."""
+        """The day so far, at a cost that does not grow with it. Raises ValueError before its first event."""
         portfolio, before = self._portfolio, self._before
         if self._available_low is None:
             raise ValueError("the day has no event yet")
-        exits: dict[str, int] = {}
-        for trade in portfolio.closed_trades:
-            reason = trade.exit_reason or ""
-            exits[reason] = exits.get(reason, 0) + 1
         with localcontext(EXACT):
             return DailyMetrics(
                 day=portfolio.day,
                 source=portfolio.source,
-                statistics=trade_statistics(portfolio.closed_trades),
+                statistics=self._profits.statistics(),
                 realised=portfolio.realised - before.realised,
                 fees=portfolio.fees - self._fees,
                 funding=portfolio.funding - self._funding,
@@ -209,7 +239,7 @@ class DayTally:
                 leg_out_loss=portfolio.leg_out_total_loss - before.leg_out_total_loss,
                 available_low=self._available_low,
                 utilization_max=_quotient(self._open_max, portfolio.starting_capital),
-                exits=dict(sorted(exits.items())),
+                exits=dict(sorted(self._exits.items())),
                 refused=dict(sorted(self._refused.items())),
                 halted=portfolio.halted,
                 open_at_end=len(portfolio.open_trades),

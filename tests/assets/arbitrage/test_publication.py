@@ -1,5 +1,6 @@
 """What live readers are told: a function of the log, the same for everybody, of each log's beginning the beginning."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import pairwise
@@ -245,6 +246,31 @@ def test_a_market_that_the_session_did_not_open_with_is_named_by_its_asset() -> 
     signal = parse_entry(SIGNALS, record.fields)
     assert isinstance(signal, Signal)
     assert (signal.pair, signal.long_exchange) == ("BTC", "okx")
+
+
+def test_a_batch_costs_no_more_after_many_trades_than_after_few() -> None:
+    """Forty closed trades or three hundred: the next batch takes the same calls, but for a few for longer numbers."""
+
+    def calls_of_a_batch(log: LogWriter) -> int:
+        source = publication(log.events)
+        source.batch_after(-1, len(log.events) - 1)
+        count = 0
+
+        def profile(_frame: object, kind: str, _argument: object) -> None:
+            nonlocal count
+            count += kind in ("call", "c_call")
+
+        sys.setprofile(profile)
+        source.batch_after(len(log.events) - 2, 1)
+        sys.setprofile(None)
+        return count
+
+    few, many = LogWriter(), LogWriter()
+    for log, number in ((few, 2 * CLOSED_IN_STATE), (many, 300)):
+        for _ in range(number):
+            log.closed_trade()
+        log.value()
+    assert calls_of_a_batch(many) < calls_of_a_batch(few) + 10
 
 
 def test_logs_that_begin_differently_have_different_names() -> None:
