@@ -22,7 +22,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from assets.accounting.precision import EXACT, ZERO, posted, quotient
-from assets.arbitrage.entry import LegQueue, harder_leg, projected_profit
+from assets.arbitrage.entry import LegQueue, funding_within, harder_leg, projected_profit
 from assets.arbitrage.events import (
     EntryAbandoned,
     EntryRefused,
@@ -159,10 +159,10 @@ class _Trade:
         "attempts",
         "converged",
         "deadline",
-        "delta",
         "fees",
         "filled_ns",
         "funding",
+        "funding_due",
         "harder",
         "hedge_loss",
         "hedge_notional",
@@ -198,7 +198,7 @@ class _Trade:
         self.harder = Leg.LONG
         self.projected = ZERO
         self.unrealized = ZERO  # at entry
-        self.delta = ZERO
+        self.funding_due = ZERO  # a fraction of notional that the trade was expected to receive
         self.stage = _Stage.ENTRY
         self.live: list[_Order] = []
         self.orders = 0
@@ -272,6 +272,7 @@ class Engine:
         self._trades_of: list[list[_Trade]] = [[] for _ in listings]
         self._orders: dict[str, _Order] = {}
         self._pausing: dict[str, int] = {}  # asset -> until
+        self._rates: list[FundingQuote | None] = [None] * len(self.listings)  # the newest
         self._told: dict[tuple[int, int], int | None] = {}  # refused opportunities by when they appeared
         # Limits wait that long, and what fills at the last moment is hedged within as much again: a quote that would be
         # too old to hedge by then is too old to begin with.
@@ -333,8 +334,10 @@ class Engine:
             return
         else:
             opportunities = self.scanner.on_event(event)
-            if kind is FundingQuote and self._trades_of[listing]:
-                self._look_at(listing, now_ns, funding=True)
+            if kind is FundingQuote:
+                self._rates[listing] = event if event.rate.is_finite() else None  # type: ignore[union-attr,assignment]
+                if self._trades_of[listing]:
+                    self._look_at(listing, now_ns, funding=True)
         for opportunity in opportunities:
             self._consider(opportunity, now_ns)
 
@@ -467,7 +470,8 @@ class Engine:
         if refusal:
             return refusal
         long_price, short_price = from_units(bought.ask), from_units(sold.bid)
-        projected = projected_profit(quantity, long_price, short_price, bought, sold, long, short, delta)
+        due = funding_within(self._rates[found.long], self._rates[found.short], now_ns, rules.expected_hold_ns)
+        projected = projected_profit(quantity, long_price, short_price, bought, sold, long, short, due)
         if projected <= 0:
             return "no_profit"
 
@@ -488,7 +492,7 @@ class Engine:
             _Leg(Leg.SHORT, found.short, short, sold.bid),
             pair,
         )
-        trade.harder, trade.projected, trade.delta = harder.leg, projected, delta
+        trade.harder, trade.projected, trade.funding_due = harder.leg, projected, due
         self._emit(
             TradeProposed(
                 seq=self._seq,
@@ -568,7 +572,7 @@ class Engine:
             short_top,
             trade.long.listing,
             trade.short.listing,
-            trade.delta,
+            trade.funding_due,
         )
 
     def _end_entry(self, trade: _Trade, now_ns: int) -> None:
@@ -903,8 +907,8 @@ class Engine:
         self._settle(trade, now_ns)
 
     def _quote_exit(self, trade: _Trade, now_ns: int) -> None:
-        """Limits on both legs where they join the best price of their side, for no more than could be hedged by what the
-        books show now on the sides a hedge would take. The rest is quoted in the next round."""
+        """Limits on both legs where they join the best price of their side, for no more than could be hedged by what
+        the books show now on the sides a hedge would take. The rest is quoted in the next round."""
         long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
         if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._limits_ns):
             trade.waiting = True
@@ -1053,7 +1057,7 @@ class Engine:
             legs[name] = _Leg(name, index, self.listings[index], 0)
         pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
         trade = _Trade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair)
-        trade.delta, trade.projected = value.funding_delta_entry, value.projected_profit_usd
+        trade.projected = value.projected_profit_usd
         trade.orders = len(value.orders)
         trade.fees, trade.funding, trade.leg_out_cost = value.fees_usd, value.funding_usd, value.leg_out_cost_usd
         for order in value.orders.values():

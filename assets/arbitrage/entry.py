@@ -5,9 +5,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from assets.accounting.precision import EXACT, posted
+from assets.accounting.precision import EXACT, ZERO, posted
 from assets.arbitrage.model import Leg
-from resources.feed import UNITS, Listing, Quote
+from resources.feed import UNITS, FundingQuote, Listing, Quote
 
 _SECONDS_SHOWN = 3
 
@@ -78,6 +78,23 @@ def _shown(seconds: Fraction | None) -> str:
     return f"{round(float(seconds), _SECONDS_SHOWN)} s"
 
 
+def funding_within(
+    long: FundingQuote | None, short: FundingQuote | None, now_ns: int, expected_hold_ns: int
+) -> Decimal:
+    """What the next settlements bring, a fraction of notional, as far as they lie within the expected hold: the short
+    leg's rate less the long leg's, each only where it is settled by then.
+
+    None is a leg that settles nothing, or of which no rate is known. A settlement that is further away is hardly ever
+    received, and one that has passed says nothing of the next.
+    """
+
+    def due(rate: FundingQuote | None) -> Decimal:
+        within = rate is not None and now_ns < rate.settles_ns <= now_ns + expected_hold_ns
+        return rate.rate if rate is not None and within else ZERO
+
+    return EXACT.subtract(due(short), due(long))
+
+
 def projected_profit(
     quantity: int,
     long_price: Decimal,
@@ -86,12 +103,12 @@ def projected_profit(
     short_quote: Quote,
     long: Listing,
     short: Listing,
-    funding_delta: Decimal,
+    funding: Decimal,
 ) -> Decimal:
     """What the trade earns if the mids converge, quote currency, 8 decimals; may be negative.
 
     quantity * (short - long price), less four taker fees at those prices, less half of each bid-ask spread for leaving
-    at the other sides, plus one funding settlement of short rate - long rate on the long notional.
+    at the other sides, plus ``funding``, a fraction of the long notional: what ``funding_within`` says.
     """
     base = Decimal(quantity).scaleb(-10, context=EXACT)
     crossing = Decimal(long_quote.ask - long_quote.bid + short_quote.ask - short_quote.bid)
@@ -101,5 +118,5 @@ def projected_profit(
         EXACT.add(EXACT.multiply(long.taker_fee, long_price), EXACT.multiply(short.taker_fee, short_price)),
     )
     per_unit = EXACT.subtract(EXACT.subtract(short_price, long_price), EXACT.add(fees, half_spreads))
-    per_unit = EXACT.add(per_unit, EXACT.multiply(long_price, funding_delta))
+    per_unit = EXACT.add(per_unit, EXACT.multiply(long_price, funding))
     return posted(EXACT.multiply(base, per_unit))

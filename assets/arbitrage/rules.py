@@ -36,6 +36,9 @@ class Rules:
     profit_target: Decimal = Decimal("0.9")  # of the projected profit
     loss_limit: Decimal = Decimal("0.3")  # of the projected profit
     funding_floor: Decimal = Decimal("0.00005")  # "0.005 %" as a fraction, compared with the signed difference
+    # How long a trade is expected to be held: a settlement further away is no part of what it promises. Trades of
+    # simulated days are held for 4 minutes (median), so that most never see one.
+    expected_hold_ns: int = 600_000 * MILLISECOND
     exit_requotes: int = 3  # times both exit limits are quoted anew before they become market orders
     hedge_attempts: int = 3  # before the trader halts with a naked position
     # A symbol is left alone this long after a trade or a failed entry: a loop that re-opens at once pays fees for ever.

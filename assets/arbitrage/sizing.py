@@ -19,8 +19,8 @@ _CUTTING = Context(prec=60, rounding=ROUND_DOWN)
 # not show then cannot be hedged in time. A market order is priced up to 5/3 of what is displayed, so that it may shrink
 # to three tenths.
 _DISPLAYED_PARTS = 2
-# On the way out a leg that is left behind can only be closed further, so less is dared: where limits wait for as long as
-# a hedge may take, one part in four, and where both legs go to the market at once, one in eight. Such a slice fills as
+# On the way out a leg that is left behind can only be closed further, so less is dared: one part in four where limits
+# wait for as long as a hedge may take, and one in eight where both legs go to the market at once. Such a slice fills as
 # long as three fortieths (3/5 of an eighth) of what was displayed are still there when it arrives.
 _QUOTED_PARTS = 4
 _SLICED_PARTS = 8
@@ -83,9 +83,8 @@ def floor_to(quantity: int, grid: int) -> int:
 
 
 def exit_part(held: int, displayed: int, grid: int, at_market: bool) -> int:
-    """How much of ``held`` may leave at once where ``displayed`` is the smaller of the two sides that closing takes (all
-    in integer units): a share of it on ``grid``, one step of it where the share is less; 0 where nothing is displayed.
-    """
+    """How much of ``held`` may leave at once where ``displayed`` is the smaller of the two sides that closing takes,
+    all in integer units: a share of it on ``grid``, one step where the share is less, 0 where nothing is displayed."""
     share = displayed // (_SLICED_PARTS if at_market else _QUOTED_PARTS)
     return floor_to(min(held, max(share, grid)), grid) if displayed > 0 else 0
 

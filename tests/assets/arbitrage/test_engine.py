@@ -27,7 +27,7 @@ from assets.arbitrage.events import (
 from assets.arbitrage.model import Leg, OrderStatus, OrderType, Purpose, TradeStatus
 from assets.arbitrage.rules import MILLISECOND, Rules
 from assets.arbitrage.scanner import Scanner
-from resources.feed import Depth, Quote
+from resources.feed import Depth, FundingQuote, Quote
 from tests.assets.arbitrage.trader_parts import (
     NORTH,
     START,
@@ -328,6 +328,19 @@ def test_no_entry_where_the_funding_exit_already_holds(desk: Desk) -> None:
     wide.quote(0, 99.99, 100, 4_000, 4_000)
     wide.quote(1, 104, 104.01, 4_000, 4_000)
     assert [event.reason for event in wide.words(EntryRefused)] == ["funding_converged"]
+
+
+@pytest.mark.parametrize(("settles_in_s", "funding"), [(1, "2.97"), (600, "2.97"), (601, "0")])
+def test_a_settlement_beyond_the_expected_hold_promises_nothing(desk: Desk, settles_in_s: int, funding: str) -> None:
+    """3 bp of 9,900 are received within ten minutes or not counted on."""
+    settles = desk.now + settles_in_s * 1_000 * MILLISECOND
+    desk.feed(FundingQuote(desk.now, 0, D("0.0001"), settles))
+    desk.feed(FundingQuote(desk.now, 1, D("0.0004"), settles))
+    desk.quote(0, 99.99, 100)
+    desk.quote(1, 101, 101.01)
+    proposed = desk.last(TradeProposed)
+    without = 99 * (1 - D("0.001") * 201 - D("0.01"))
+    assert proposed.projected_profit_usd == without + D(funding)
 
 
 def test_no_entry_on_thin_or_aging_books(desk: Desk) -> None:

@@ -5,9 +5,16 @@ from fractions import Fraction
 
 import pytest
 
-from assets.arbitrage.entry import LegQueue, harder_leg, identify_harder_leg, projected_profit, seconds_to_fill
+from assets.arbitrage.entry import (
+    LegQueue,
+    funding_within,
+    harder_leg,
+    identify_harder_leg,
+    projected_profit,
+    seconds_to_fill,
+)
 from assets.arbitrage.model import Leg
-from resources.feed import Quote
+from resources.feed import FundingQuote, Quote
 from tests.assets.arbitrage.trader_parts import NORTH, SOUTH, units
 
 D = Decimal
@@ -82,3 +89,26 @@ def test_projected_profit_equals_leaving_where_the_mids_meet() -> None:
     gross = 3 * ((bid - D("100.1")) + (D(102) - ask))
     fees = 3 * D("0.0005") * 2 * (D("100.1") + D(102))
     assert entered == gross - fees
+
+
+@pytest.mark.parametrize(
+    ("long_in", "short_in", "due"),
+    [
+        (601, 601, "0"),  # both lie beyond the ten minutes
+        (600, 600, "0.0003"),
+        (601, 600, "0.0004"),
+        (600, 601, "-0.0001"),  # what is paid counts as well
+        (None, 1, "0.0004"),  # spot
+        (0, 0, "0"),  # settled already
+        (-5, None, "0"),
+    ],
+)
+def test_funding_counts_where_it_is_settled_within_the_expected_hold(
+    long_in: int | None, short_in: int | None, due: str
+) -> None:
+    now, second = 10**18, 10**9
+    long, short = (
+        None if seconds is None else FundingQuote(now, index, D(rate), now + seconds * second)
+        for index, (seconds, rate) in enumerate([(long_in, "0.0001"), (short_in, "0.0004")])
+    )
+    assert funding_within(long, short, now, 600 * second) == D(due)
