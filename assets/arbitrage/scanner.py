@@ -23,7 +23,17 @@ from typing import NamedTuple, cast
 from assets.accounting.precision import ZERO
 from assets.arbitrage.confidence import BPS, Parts, confidence, confidence_parts
 from assets.arbitrage.rules import Rules
-from resources.feed import FUNDING_PERIOD_NS, UNITS, FeedEvent, FundingQuote, Interrupted, Listing, Quote
+from resources.feed import (
+    FUNDING_PERIOD_NS,
+    UNITS,
+    FeedEvent,
+    FundingQuote,
+    FundingSettled,
+    Interrupted,
+    Listing,
+    Quote,
+    is_sound_rate,
+)
 
 _REMEMBERED = 50  # ended opportunities kept for screens
 _RATES = Context(prec=28, rounding=ROUND_HALF_EVEN)
@@ -134,8 +144,8 @@ class Scanner:
 
     Quotes come from the feed or, where a venue shows its book, from whoever keeps the book; ``Depth`` and ``Trade``
     events are accepted and only dated. A listing's quotes must not go back in time; one that does is refused and
-    counted. A quote that makes no sense is refused, counted, and takes the listing's former quote with it: what a venue
-    last said is then not known.
+    counted. A quote or rate that makes no sense is refused, counted, and takes the listing's former one with it: what
+    a venue last said is then not known. A settlement changes nothing here; one that makes no sense is counted.
     """
 
     def __init__(self, listings: Sequence[Listing], rules: Rules, *, remembered: int | None = _REMEMBERED) -> None:
@@ -178,7 +188,7 @@ class Scanner:
     @property
     def refused(self) -> dict[str, int]:
         """How many events were refused, by reason: crossed_book, zero_price, empty_book, out_of_order, unknown_listing,
-        funding_on_spot."""
+        funding_on_spot, funding_malformed (a rate that is no number or above 1, an interval or mark not above 0)."""
         return dict(sorted(self._refused.items()))
 
     def on_event(self, event: FeedEvent) -> Sequence[Opportunity]:
@@ -223,6 +233,8 @@ class Scanner:
             return ()
         if isinstance(event, FundingQuote):
             return self._on_funding(event)
+        if isinstance(event, FundingSettled) and not (event.mark > 0 and is_sound_rate(event.rate)):
+            self._refused["funding_malformed"] += 1
         if isinstance(event, Interrupted):
             self.forget(index, time_ns, "interrupted")
         self._newest[index] = max(self._newest[index], time_ns)
@@ -239,7 +251,11 @@ class Scanner:
             return ()
         self._funding_times[index] = time_ns
         self._newest[index] = max(self._newest[index], time_ns)
-        self._rates[index] = (_per_period(event), event.settles_ns)
+        if is_sound_rate(event.rate) and event.interval_ns > 0:
+            self._rates[index] = (_per_period(event), event.settles_ns)
+        else:
+            self._refused["funding_malformed"] += 1
+            self._rates[index] = None
         self._expire(self._pairs[index], time_ns)
         for pair in self._pairs[index]:
             self._renew_funding(pair)

@@ -49,6 +49,11 @@ def from_units(units: int) -> Decimal:
     return number if number.as_tuple().exponent <= 0 else number.quantize(Decimal(1))  # type: ignore[operator]
 
 
+def is_sound_rate(rate: Decimal) -> bool:
+    """Whether a rate of funding can be one: a number, and at most the whole notional in one settlement."""
+    return rate.is_finite() and abs(rate) <= 1
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """One instrument of one venue.

@@ -32,6 +32,7 @@ from resources.feed import (
     Quote,
     Source,
     Trade,
+    is_sound_rate,
     to_units,
 )
 from resources.feed.venues import UnknownSymbol, in_singles, per_single, unmultiplied, venue_of
@@ -297,7 +298,7 @@ class LiveFeed:
             interval_ns = await self._interval(line, answer)
             rate = Decimal(str(answer["fundingRate"]))
             settles_ns = int(answer["fundingTimestamp"]) * _MILLISECOND
-            if not rate.is_finite() or settles_ns <= self._now_ns():
+            if not is_sound_rate(rate) or settles_ns <= self._now_ns():
                 raise ValueError(f"rate {rate} to be settled at {settles_ns}")
         except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation):
             self._count("malformed", line)

@@ -51,6 +51,7 @@ from resources.feed import (
     Quote,
     Source,
     Trade,
+    is_sound_rate,
     to_units,
 )
 from resources.feed.venues import canonical, venue_of
@@ -305,8 +306,8 @@ class RecordedFeed:
                 for row in reader:
                     grid = self._grids.get((row["venue"], row["instrument"]))
                     instant, rate = datetime.fromisoformat(row["timestamp_utc"]), Decimal(row["funding_rate"])
-                    if instant.tzinfo is None or not rate.is_finite():
-                        raise FeedError(f"recorded: {file}: {row} has no time zone or no rate")
+                    if instant.tzinfo is None or not is_sound_rate(rate):
+                        raise FeedError(f"recorded: {file}: {row} has no time zone or no rate of at most 1")
                     if grid is not None:
                         rows.append((instant.astimezone(UTC), grid.index, rate))
         except (OSError, ValueError, TypeError, InvalidOperation) as error:

@@ -283,6 +283,10 @@ def settlements(text: str) -> Callable[[Path], object]:
             settlements("timestamp_utc,venue,instrument,funding_rate\n2022-12-13T00:00:00Z,bybit,BTCUSDT,NaN\n"),
             "no rate",
         ),
+        (
+            settlements("timestamp_utc,venue,instrument,funding_rate\n2022-12-13T00:00:00Z,bybit,BTCUSDT,-1.5\n"),
+            "no rate of at most 1",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_an_error_when_it_is_opened(

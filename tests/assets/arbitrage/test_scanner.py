@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
-from resources.feed import UNITS, Depth, FundingQuote, Interrupted, Listing, Quote, Trade
+from resources.feed import UNITS, Depth, FundingQuote, FundingSettled, Interrupted, Listing, Quote, Trade
 
 S = 10**9
 FAR = 10**18
@@ -135,6 +135,29 @@ def test_rates_of_different_settlement_intervals_are_compared_over_eight_hours()
     scanner.on_event(FundingQuote(S, 0, Decimal("0.0000375"), FAR, HOUR))
     (paying,) = scanner.on_event(quote(1, S, *DEAR))
     assert (paying.funding_cost_bps, paying.net_bps) == (2, 60 - 20 - 1 - 2)
+
+
+@pytest.mark.parametrize("rate", ["NaN", "sNaN", "Infinity", "-Infinity", "1.00000001", "-1E+30"])
+def test_a_rate_that_can_be_none_is_refused_and_nothing_is_known_until_the_next(rate: str) -> None:
+    scanner = pair_of()
+    open_one(scanner)
+    assert not scanner.on_event(FundingQuote(2 * S, 0, Decimal(rate), FAR, 8 * HOUR))
+    assert scanner.refused == {"funding_malformed": 1}
+    assert scanner.funding_delta(0, 1, 2 * S) is None
+    (shown,) = scanner.current(2 * S)
+    assert (shown.tradable, shown.since_ns) == ("no_funding", S)
+    (again,) = scanner.on_event(FundingQuote(3 * S, 0, Decimal("0.0001"), FAR, 8 * HOUR))
+    assert again.funding_delta == Decimal("0.0003")
+
+
+def test_an_interval_of_no_time_and_a_settlement_that_can_be_none_are_counted() -> None:
+    scanner = pair_of()
+    for interval_ns in (0, -1):
+        scanner.on_event(FundingQuote(S, 1, Decimal("0.0004"), FAR, interval_ns))
+    for rate, mark in (("NaN", 1), ("Infinity", 1), ("-5", 1), ("0.0001", 0), ("1", 1), ("-1", 1)):
+        assert not scanner.on_event(FundingSettled(S, 0, Decimal(rate), mark))
+    assert scanner.refused == {"funding_malformed": 6}
+    assert scanner.funding_delta(0, 1, S) is None
 
 
 def test_listings_of_one_venue_or_of_different_assets_are_no_pair() -> None:
