@@ -15,6 +15,8 @@ from resources.feed import UNITS, to_units
 
 # Sizes are cut off at 8 decimals, never rounded up: a size may not exceed what it is a share of.
 _CUTTING = Context(prec=60, rounding=ROUND_DOWN)
+_BPS = Decimal(10_000)
+_FILLS = Decimal(4)  # both legs in, both legs out
 # One part in two of what is displayed is traded at most: sizes shrink between entry and a hedge, and what the books do
 # not show then cannot be hedged in time. A market order is priced up to 5/3 of what is displayed, so that it may shrink
 # to three tenths.
@@ -46,9 +48,11 @@ def calculate_position_size(
 ) -> Sized:
     """``(spread - fees - funding) / spread * available``, at most a share of what is available, at least the minimum.
 
-    Refusals: ``no_edge`` (costs eat the spread; the brief's formula would trade), ``below_minimum`` (the share is
-    less than the minimum and the policy is ``reject``), ``insufficient_capital`` (less is available than the size).
-    While 100 <= available < 200 the minimum wins over the share unless the policy is ``reject``.
+    What the trade may cost is kept back beside the size: ``fees_bps``, which are four taker fees, and the slippage cap
+    on each of the four fills. Refusals: ``no_edge`` (costs eat the spread; the brief's formula would trade),
+    ``below_minimum`` (the share is less than the minimum and the policy is ``reject``), ``insufficient_capital`` (less
+    is available than the size and those costs). With less than twice the minimum available the minimum wins over the
+    share unless the policy is ``reject``.
     """
     net = EXACT.subtract(EXACT.subtract(spread_bps, fees_bps), funding_cost_bps)
     if spread_bps <= 0 or net <= 0:
@@ -56,11 +60,13 @@ def calculate_position_size(
     if available_capital <= 0:
         return Sized(ZERO, "insufficient_capital")
     base = _CUTTING.divide(EXACT.multiply(net, available_capital), spread_bps)
-    capped = min(base, EXACT.multiply(available_capital, rules.max_capital_share))
+    costs_bps = EXACT.add(fees_bps, EXACT.multiply(_FILLS, rules.slippage_cap_bps))
+    affordable = _CUTTING.divide(EXACT.multiply(available_capital, _BPS), EXACT.add(_BPS, costs_bps))
+    capped = min(base, EXACT.multiply(available_capital, rules.max_capital_share), affordable)
     if capped < rules.min_trade_usd and rules.min_size_policy == "reject":
         return Sized(ZERO, "below_minimum")
     size = max(capped, rules.min_trade_usd)
-    if size > available_capital:
+    if size > affordable:
         return Sized(ZERO, "insufficient_capital")
     return Sized(_CUTTING.quantize(size, POSTED), "")
 

@@ -22,7 +22,7 @@ RULES = Rules()
         (D(100), D(20), D(0), D(20_000), D(10_000)),  # capped at the half
         (D(30), D(29), D(0), D(1_500), D(100)),  # 50 is raised to the minimum
         (D(100), D(20), D(0), D(150), D(100)),  # the minimum wins over the half
-        (D(100), D(20), D(0), D(100), D(100)),
+        (D(100), D(20), D(0), D("100.4"), D(100)),  # 20 bp of fees and four times 5 of slippage are left
         (D(3), D(2), D(0), D(1_000), D("333.33333333")),  # cut off, not rounded up
     ],
 )
@@ -40,6 +40,8 @@ def test_size_is_the_edge_s_share_of_the_capital(
         (D(10), D(9), D(1), D(20_000), "no_edge"),  # an edge of nothing
         (D(0), D(0), D(0), D(20_000), "no_edge"),  # a division by zero
         (D(100), D(20), D(0), D(60), "insufficient_capital"),  # 100 out of 60
+        (D(100), D(20), D(0), D("100.39"), "insufficient_capital"),  # its costs would be paid from nothing
+        (D(100), D(20), D(0), D(100), "insufficient_capital"),
         (D(100), D(20), D(0), D("99.99"), "insufficient_capital"),
         (D(100), D(20), D(0), D(0), "insufficient_capital"),
         (D(100), D(20), D(0), D(-1), "insufficient_capital"),
@@ -49,6 +51,11 @@ def test_no_size_where_the_literal_formula_is_wrong(
     spread: Decimal, fees: Decimal, funding: Decimal, available: Decimal, refusal: str
 ) -> None:
     assert calculate_position_size(spread, available, fees, funding, RULES) == (0, refusal)
+
+
+def test_a_share_of_everything_leaves_what_the_trade_may_cost() -> None:
+    whole = Rules(max_capital_share=D(1))
+    assert calculate_position_size(D(10_000), D(10_040), D(20), D(0), whole) == (10_000, "")
 
 
 def test_strict_cap_refuses_instead_of_raising() -> None:
@@ -72,7 +79,8 @@ def test_a_size_is_never_more_than_there_is(
         assert size == 0
     else:
         assert spread > fees + funding
-        assert RULES.min_trade_usd <= size <= available
+        assert RULES.min_trade_usd <= size
+        assert size * (1 + (fees + 4 * RULES.slippage_cap_bps) / 10_000) <= available
         assert size <= max(available / 2, RULES.min_trade_usd)
 
 

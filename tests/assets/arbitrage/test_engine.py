@@ -316,6 +316,19 @@ def test_refused_entries_say_why_once(change: dict[str, object], reason: str) ->
     assert desk.portfolio.available == desk.rules.starting_capital
 
 
+def test_a_trade_whose_costs_cannot_be_paid_is_not_entered() -> None:
+    """The smallest trade takes 100 of 100.02: its fees made what was available negative, which halted the trader."""
+    desk = Desk(rules=Rules(starting_capital=D("100.02")))
+    desk.rates()
+    desk.apart()
+    assert [event.reason for event in desk.words(EntryRefused)] == ["insufficient_capital"]
+    enough = Desk(rules=Rules(starting_capital=D("100.5")))
+    trade = enough.open_trade()
+    assert enough.portfolio.available == D("0.5") - trade.fees_usd > trade.fees_usd
+    assert enough.portfolio.halted == ""
+    sound(enough)
+
+
 def test_no_entry_where_the_funding_exit_already_holds(desk: Desk) -> None:
     desk.rate(0, "0.0001")
     desk.rate(1, "0.0001499")
