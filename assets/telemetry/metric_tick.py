@@ -8,12 +8,13 @@ Published units, one row for each number of the JSON (null where a number is und
 | pnl.realized | USD | P&L realised so far, net of fees and with funding, open trades' postings included |
 | pnl.unrealized | USD | what closing all open trades now would add, net; null while a quote is missing or stale |
 | slippage_bps_p50 | basis points | median slippage of market fills, positive is a cost |
-| latency_ms_p95 | milliseconds | 95th percentile from the decision to the published record |
+| latency_ms_p95 | milliseconds | 95th percentile from decision through the store to the published record |
 | win_rate_1h | fraction, 0 to 1 | winning / closed trades of the last hour, by net P&L |
 | drawdown_daily | PER CENT, -100 to 0 | deepest fall below the running peak of this UTC day: -2.1 is 2.1 % lost |
 | errors_rate | fraction, 0 to 1 | refused or failed / handled records |
 | timestamp | seconds since 1970 UTC | with milliseconds as decimals |
 
+A decision's way begins with the first event of the step that stored it: an upper bound for those that followed.
 The mixture of fraction and per cent is the brief's, kept because its readers depend on it; ``MetricTick`` holds
 fractions only. Percentiles are nearest-rank (``percentile.py``).
 """

@@ -61,7 +61,12 @@ _FROM_SUMMARY: tuple[tuple[str, str, str, Decimal], ...] = (
 _FROM_TICK: tuple[tuple[str, str, str, Decimal], ...] = (
     ("desk_fees_posted_usd", "All fees posted, open trades' included, in USD", "fees", Decimal(1)),
     ("desk_slippage_p50_ratio", "Median slippage of market fills, a fraction of the price", "slippage_bps_p50", _BPS),
-    ("desk_latency_p95_seconds", "95th percentile from decision to publication, in seconds", "latency_ms_p95", _MS),
+    (
+        "desk_latency_p95_seconds",
+        "95th percentile from decision to publication, the storing between them included, in seconds",
+        "latency_ms_p95",
+        _MS,
+    ),
     ("desk_errors_ratio", "Refused or failed / handled records, a fraction", "errors_rate", Decimal(1)),
     ("desk_tick_timestamp_seconds", "When the newest tick was made, in seconds since 1970 UTC", "time_ms", _MS),
 )

@@ -151,7 +151,7 @@ class Publisher:
         self._changed = threading.Condition()
         self._outside = _Outside()
         self._announced = -1
-        self._announced_at: dict[int, float] = {}
+        self._begun_at: dict[int, float] = {}
         self._stopping = False
         self._stop_by = 0.0
         self._drained = False  # Redis holds all there is
@@ -167,14 +167,15 @@ class Publisher:
     def start(self) -> None:
         self._thread.start()
 
-    def announce(self, seq: int, first: int | None = None) -> None:
-        """Events ``first`` (None: ``seq`` alone) to ``seq`` have just been written to the log: from now on their way
-        to their readers is measured."""
+    def announce(self, seq: int, first: int | None = None, emitted_at: float | None = None) -> None:
+        """Events ``first`` (None: ``seq`` alone) to ``seq`` are in the log now, and their way to their readers is
+        measured: from ``emitted_at``, when the first of them was emitted (``time.monotonic()``), so that the time the
+        store took is part of it; from now without it."""
         with self._changed:
             self._announced = max(self._announced, seq)
-            if len(self._announced_at) < KEPT_ANNOUNCED:
-                now = time.monotonic()
-                self._announced_at.update(dict.fromkeys(range(seq if first is None else first, seq + 1), now))
+            if len(self._begun_at) < KEPT_ANNOUNCED:
+                begun = time.monotonic() if emitted_at is None else emitted_at
+                self._begun_at.update(dict.fromkeys(range(seq if first is None else first, seq + 1), begun))
             self._changed.notify_all()
 
     def offer(self, records: Iterable[StreamRecord]) -> None:
@@ -474,16 +475,16 @@ class Publisher:
         self._client.delete(CURSOR, *streams)
 
     def _measure(self, batch: Batch) -> None:
-        """Offer the time from the announcement of an event to its publication; a refill measures nothing."""
+        """Offer the time from the emission of an event to its publication; a refill measures nothing."""
         with self._changed:
             published = time.monotonic()
             samples = []
             for record in batch.records:
-                announced = self._announced_at.get(record.id.number)
-                if record.stream in MEASURED and announced is not None:
-                    samples.append((record, published - announced))
-            while self._announced_at and (oldest := next(iter(self._announced_at))) <= batch.seq:
-                del self._announced_at[oldest]
+                begun = self._begun_at.get(record.id.number)
+                if record.stream in MEASURED and begun is not None:
+                    samples.append((record, published - begun))
+            while self._begun_at and (oldest := next(iter(self._begun_at))) <= batch.seq:
+                del self._begun_at[oldest]
             if not samples:
                 return
             now = int(self._clock.now().timestamp() * 1000)

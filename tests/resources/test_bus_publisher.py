@@ -173,6 +173,24 @@ class TestPublishing:
         assert all(each.stream == CONFIRMS and each.ms > 0 and each.agent == "arbitrage" for each in samples)  # type: ignore[attr-defined]
         assert len({each.hash for each in samples}) == 3  # type: ignore[attr-defined]
 
+    def test_the_way_begins_when_the_event_was_emitted_and_not_when_the_store_had_it(
+        self,
+        client: "redis.Redis",
+        publish,  # type: ignore[no-untyped-def]
+    ) -> None:
+        log = ListLog(2)
+        bus = publish(log)
+        assert bus.wait_for(1, WAIT)
+        log.count = 5
+        bus.announce(3, 2, time.monotonic() - 90)  # a store that took a minute and a half
+        bus.announce(4)
+        eventually(lambda: len(stream_of(client, END_TO_END)) == 3)
+        samples = [parse_entry(END_TO_END, each.fields) for each in stream_of(client, END_TO_END)]
+        slow, slower, quick = (each.ms for each in samples)  # type: ignore[attr-defined]
+        assert slow >= 90_000
+        assert slower >= 90_000
+        assert quick < 90_000
+
     def test_records_outside_of_the_log(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
         bus = publish(ListLog(3))
         offered = [sample(number) for number in range(1500)]
