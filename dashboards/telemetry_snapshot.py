@@ -1,9 +1,7 @@
 """What telemetry says of the paper trader, read once for every viewer: the newest state of one source."""
 
-import asyncio
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,12 +10,11 @@ from assets.telemetry.alarms import AlarmStatus
 from assets.telemetry.service_levels import ServiceLevel
 from assets.telemetry.telemetry_log import METRICS, TRADE
 from assets.telemetry.watch import live_key
+from dashboards.live_poller import LivePoller, LiveSnapshot
 from resources.clock import Clock
-from resources.documents import Document, from_iso, load_document
+from resources.documents import Document, from_iso
 from resources.feed import Source
-from resources.store import NotFound, Store, StoreError
-
-_log = logging.getLogger(__name__)
+from resources.store import Store
 
 Value = Decimal | int | None
 
@@ -51,74 +48,20 @@ class TelemetryView:
 
 
 @dataclass(frozen=True, slots=True)
-class TelemetrySnapshot:
-    """As of one look at the store; ``version`` rises with every change, 0 before the first look.
+class TelemetrySnapshot(LiveSnapshot):
+    """``view`` is None while no trader of ``source`` has written one."""
 
-    ``view`` is None while no trader of ``source`` has written one; ``seen_at`` is when it was first seen here.
-    ``disconnected`` is why the store could not be read, ``unreadable`` why its document could not be understood (""
-    while all is well); the view then keeps its last state.
-    """
-
-    source: Source
-    version: int = 0
     view: TelemetryView | None = None
-    seen_at: datetime | None = None
-    disconnected: str = ""
-    unreadable: str = ""
 
 
-class TelemetryPoller:
-    """Reads one store for one process. ``refresh`` blocks on the store and is never run twice at once."""
+class TelemetryPoller(LivePoller[TelemetrySnapshot]):
+    """Reads what the trader of ``source`` tells of itself at each instant of its grid."""
 
     def __init__(self, store: Store, clock: Clock, source: Source) -> None:
-        self._store = store
-        self._clock = clock
-        self._key = live_key(source)
-        self._stored = ""  # the store's version of what was read last
-        self._snapshot = TelemetrySnapshot(source)
+        super().__init__(store, clock, live_key(source), TelemetrySnapshot(source))
 
-    @property
-    def snapshot(self) -> TelemetrySnapshot:
-        """The newest snapshot; safe to read from any thread."""
-        return self._snapshot
-
-    async def run(self, seconds: float) -> None:
-        """Refresh every ``seconds`` until cancelled; the store is read off the event loop."""
-        while True:
-            await asyncio.to_thread(self.refresh)
-            await asyncio.sleep(seconds)
-
-    def refresh(self) -> None:
-        """Look at the store and publish what changed. A store error keeps the old view and says why."""
-        try:
-            self._look()
-        except Exception as error:  # whatever is wrong, viewers must be told rather than shown old numbers as live
-            if not isinstance(error, StoreError):
-                _log.exception("refresh failed")
-            self._publish(disconnected=str(error) or repr(error))
-
-    def _look(self) -> None:
-        try:
-            blob = self._store.read(self._key)
-        except NotFound:
-            self._stored = ""
-            self._publish(view=None, seen_at=None, disconnected="", unreadable="")
-            return
-        if blob.version == self._stored:
-            self._publish(disconnected="")
-            return
-        self._stored = blob.version
-        try:
-            view = view_from_document(load_document(blob.data))
-        except ValueError as error:
-            self._publish(disconnected="", unreadable=f"{self._key}: {error}")
-            return
-        self._publish(view=view, seen_at=self._clock.now(), disconnected="", unreadable="")
-
-    def _publish(self, **changes: object) -> None:
-        before = self._snapshot
-        if before.version == 0 or any(getattr(before, name) != value for name, value in changes.items()):
-            self._snapshot = replace(before, version=before.version + 1, **changes)  # type: ignore[arg-type]
+    def read(self, document: Document) -> dict[str, Any]:
+        return {"view": view_from_document(document)}
 
 
 def view_from_document(document: Document) -> TelemetryView:

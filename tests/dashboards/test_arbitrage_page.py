@@ -22,7 +22,7 @@ FOLDER = TraderFolder(NOW)
 
 def snapshot_of(view: TraderView | None, **changes: Any) -> TraderSnapshot:
     at = None if view is None else NOW
-    return replace(TraderSnapshot("SIMULATED", 1, view, at, at), **changes)
+    return replace(TraderSnapshot("SIMULATED", 1, view=view, written_at=at, seen_at=at), **changes)
 
 
 def stated(view: TraderView | None, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -197,7 +197,7 @@ def test_the_age_counts_from_the_earlier_word_so_that_no_clock_makes_old_numbers
 def test_a_session_that_is_behind_says_so_but_a_recording_does_not() -> None:
     past = replace(FOLDER.view(), as_of_ns=FOLDER.now_ns - 3600 * SECOND)
     assert said(stated(past)) == ["Catching up: at 15:30:12 UTC"]
-    assert said(arbitrage(TraderSnapshot("RECORDED", 1, past, NOW, NOW))) == []
+    assert said(arbitrage(TraderSnapshot("RECORDED", 1, view=past, written_at=NOW, seen_at=NOW))) == []
 
 
 def test_a_venue_that_fell_silent_is_a_pill_that_names_it() -> None:

@@ -61,7 +61,7 @@ def viewed(**changes: Any) -> TelemetryView:
 
 
 def stated(view: TelemetryView | None, **changes: Any) -> dict[str, dict[str, Any]]:
-    snapshot = TelemetrySnapshot("SIMULATED", 1, view, None if view is None else NOW)
+    snapshot = TelemetrySnapshot("SIMULATED", 1, view=view, seen_at=None if view is None else NOW)
     shown = telemetry(replace(snapshot, **changes))
     json.dumps(shown, allow_nan=False)
     return shown

@@ -86,7 +86,8 @@ class Feeder:
     def __init__(self, view: TraderView | None) -> None:
         self.clock = ManualClock(NOW)
         self.asked = 0
-        self.snapshot = TraderSnapshot("SIMULATED", 1, view, NOW if view else None, NOW if view else None)
+        at = NOW if view else None
+        self.snapshot = TraderSnapshot("SIMULATED", 1, view=view, written_at=at, seen_at=at)
 
     def __call__(self) -> TraderSnapshot:
         self.asked += 1
