@@ -277,6 +277,7 @@ class Engine:
         # Limits wait that long, and what fills at the last moment is hedged within as much again: a quote that would be
         # too old to hedge by then is too old to begin with.
         self._limits_ns = 2 * rules.leg_timeout_ns
+        self._longest_naked_ns: int | None = None  # of those that are over, since somebody asked
         self._stopped = False
         self._ticking = not minute_ticks
         self._now_ns = 0
@@ -297,6 +298,14 @@ class Engine:
     def naked_since_ns(self) -> int | None:
         """Since when a trade's legs differ, the longest of them; None while all are equal."""
         return min((since for trade in self._trades.values() if (since := trade.naked_since) is not None), default=None)
+
+    def take_longest_naked_ns(self) -> int | None:
+        """The longest that any trade was naked since this was last asked, what came and went in between included; one
+        that still is counts up to now. None when none was."""
+        longest, self._longest_naked_ns = self._longest_naked_ns, None
+        since = self.naked_since_ns
+        lengths = [longest, None if since is None else self._now_ns - since]
+        return max((length for length in lengths if length is not None), default=None)
 
     def on_event(self, event: FeedEvent) -> None:
         """The next event of the feed. One that goes back in time is counted in ``rejected`` and changes nothing."""
@@ -603,6 +612,8 @@ class Engine:
     def _guard(self, trade: _Trade, now_ns: int) -> None:
         """Keep the two clocks of the 500 ms rule in step with whether the legs are equal."""
         if not trade.naked:
+            if trade.naked_since is not None:
+                self._longest_naked_ns = max(self._longest_naked_ns or 0, now_ns - trade.naked_since)
             trade.naked_since, trade.attempts = None, 0
             for handle in (trade.deadline, trade.watchdog):
                 if handle is not None:

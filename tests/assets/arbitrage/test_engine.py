@@ -253,6 +253,23 @@ def test_a_naked_leg_without_books_halts_the_trader_and_is_not_forgotten(desk: D
     sound(desk)
 
 
+def test_the_longest_naked_leg_is_told_once_and_counts_what_came_and_went(desk: Desk) -> None:
+    assert desk.engine.take_longest_naked_ns() is None
+    desk.open_trade()
+    assert desk.engine.naked_since_ns is None
+    assert desk.engine.take_longest_naked_ns() == 20 * MILLISECOND  # between the fills at 10 and at 30
+    assert desk.engine.take_longest_naked_ns() is None
+    desk.wait(1_000)
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(15)
+    assert desk.engine.take_longest_naked_ns() == 5 * MILLISECOND  # and goes on
+    desk.wait(60)
+    assert desk.only_trade.status is TradeStatus.CLOSED
+    assert desk.engine.take_longest_naked_ns() == 10 * MILLISECOND
+    assert desk.engine.take_longest_naked_ns() is None
+
+
 def test_a_shallow_book_hedges_what_it_can(desk: Desk) -> None:
     desk.rates()
     desk.apart()
