@@ -578,7 +578,10 @@ class Exchange:
         offered -= offered % step
         if not offered:
             return
-        queue.passed(offered)
+        if limit == (top.ask if buying else top.bid):
+            queue.offer(offered)
+        else:
+            queue.passed(offered)
         left = self._fill_resting(order, queue, limit, top.time_ns)
         for price, shown in within:
             if not left:

@@ -1,10 +1,13 @@
-"""When a resting limit order fills: the brief's queue, advanced by public trades only.
+"""When a resting limit order fills: the brief's queue, advanced by public trades and by what is offered at its price.
 
 An order that joins a price stands behind what was displayed there when the venue accepted it. It fills once opposite
 aggressors have traded ``threshold`` of that depth at its price, and at least something: a depth of zero alone would
 fill every order. A threshold of 0.20 (the brief's) assumes that four fifths of the queue ahead cancel, which is
 optimistic; 1 is the conservative model, in which nobody cancels. A displayed size that shrinks without a trade moves
 nobody forward.
+
+What the other side offers *at* the price counts like as much traded there: a tiny offer fills no large order. An offer
+that stands is counted once, and one that grows by what it grew.
 
 A trade or a quote *through* the price shows that the queue ahead is gone. The whole depth then counts as passed, and an
 order that stood behind somebody is filled outright. One that stood alone at a price of its own (depth 0) would have met
@@ -35,15 +38,16 @@ class QueueModel:
 
 
 class Queue:
-    """Where one order stands. ``cumulative`` is what was traded at its price since acceptance."""
+    """Where one order stands. ``cumulative`` is what was traded or offered at its price since acceptance."""
 
-    __slots__ = ("_alone", "_filled", "_needed", "_outright", "_partial_fills", "cumulative", "depth")
+    __slots__ = ("_alone", "_filled", "_needed", "_offered", "_outright", "_partial_fills", "cumulative", "depth")
 
     def __init__(self, depth: int, needed: int, partial_fills: bool) -> None:
         self.depth = depth
         self.cumulative = 0
         self._needed = needed
         self._filled = 0
+        self._offered = 0  # the most that was offered at the price at one time
         self._alone = not depth
         self._outright = False
         self._partial_fills = partial_fills
@@ -61,6 +65,11 @@ class Queue:
     def trade(self, size: int) -> None:
         """Opposite aggressors traded ``size`` at the order's price."""
         self.cumulative += size
+
+    def offer(self, size: int) -> None:
+        """The other side offers ``size`` at the order's price, as far as our orders have not taken it."""
+        self.cumulative += max(0, size - self._offered)
+        self._offered = max(self._offered, size)
 
     def passed(self, size: int) -> None:
         """``size`` was traded, or is offered, beyond the order's price."""

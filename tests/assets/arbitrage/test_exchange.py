@@ -258,14 +258,47 @@ def test_a_trade_through_the_price_fills_the_rest_outright(stage: Stage) -> None
     assert stage.fills("a") == [(units(100), units(5))]
 
 
-def test_an_offer_at_the_price_fills_the_rest_outright_at_the_limit(stage: Stage) -> None:
+def test_an_offer_through_the_price_fills_the_rest_outright_at_the_limit(stage: Stage) -> None:
     stage.exchange.send("bid", 0, LONG, units(5), units(100), S)
     stage.exchange.send("ask", 0, SHORT, units(5), units(100.5), S)
     stage.through(2 * S)
     stage.play(quote(2 * S, 99, 1, 99.9, 1))
     assert stage.fills("bid") == [(units(100), units(5))]
-    stage.play(quote(3 * S, 100.5, 1, 101, 1))
+    stage.play(quote(3 * S, 100.6, 1, 101, 1))
     assert stage.fills("ask") == [(units(100.5), units(5))]
+
+
+def test_an_offer_at_the_price_counts_as_that_much_traded_and_fills_no_more(stage: Stage) -> None:
+    """Ten stood ahead, so that two have to go before anything fills."""
+    stage.exchange.send("a", 0, SHORT, units(5), units(100.5), S)
+    stage.through(2 * S)
+    stage.play(quote(2 * S, 100.5, 0.01, 101, 1))
+    assert stage.fills("a") == []
+    stage.play(quote(3 * S, 100.5, 3, 101, 1))
+    assert stage.fills("a") == [(units(100.5), units(1))]
+    (fill,) = (report.fill for report in stage.diary.reports if report.fill)
+    assert fill is not None
+    assert (fill.cumulative, fill.excess) == (units(3), units(1))
+
+
+def test_an_offer_that_stands_at_the_price_is_counted_once(stage: Stage) -> None:
+    stage.exchange.send("a", 0, LONG, units(5), units(100.2), S)
+    stage.through(2 * S)
+    for second, bid in ((2, 99), (3, 99.1), (4, 99)):
+        stage.play(quote(second * S, bid, 1, 100.2, 2))
+    assert stage.fills("a") == [(units(100.2), units(2))]
+    stage.play(quote(5 * S, 99, 1, 100.2, 2.5))
+    stage.play(quote(6 * S, 99, 1, 100.2, 1))
+    assert stage.fills("a") == [(units(100.2), units(2)), (units(100.2), units(0.5))]
+
+
+def test_one_offer_is_not_given_to_two_of_our_orders(stage: Stage) -> None:
+    for order_id in ("first", "second"):
+        stage.exchange.send(order_id, 0, LONG, units(2), units(100.2), S)
+    stage.through(2 * S)
+    stage.play(quote(2 * S, 99, 1, 100.2, 3))
+    assert stage.fills("first") == [(units(100.2), units(2))]
+    assert stage.fills("second") == [(units(100.2), units(1))]
 
 
 def test_a_book_that_crosses_the_price_fills_too() -> None:
@@ -273,8 +306,10 @@ def test_a_book_that_crosses_the_price_fills_too() -> None:
     stage.play(depth(S, {100: 10}, {100.5: 10}))
     stage.exchange.send("a", 0, LONG, units(5), units(100), S)
     stage.through(2 * S)
-    stage.play(depth(2 * S, {100: 0, 99: 1}, {100: 2}, snapshot=False))
-    assert stage.fills("a") == [(units(100), units(5))]
+    stage.play(depth(2 * S, {100: 0, 99: 1}, {100: 2.5}, snapshot=False))
+    assert stage.fills("a") == [(units(100), units(0.5))]
+    stage.play(depth(3 * S, {}, {99.9: 1}, snapshot=False))
+    assert stage.fills("a") == [(units(100), units(0.5)), (units(100), units(4.5))]
 
 
 def test_an_order_alone_inside_the_spread_gets_what_traded_and_no_more(stage: Stage) -> None:

@@ -211,6 +211,8 @@ class Auditor:
             assert max(bids) < min(asks)
             opposite = min(asks) if order.side is LONG else max(bids)
             assert sign * (fill.price - opposite) >= 0
+            if fill.price == opposite and self.rules.partial_fills:
+                assert fill.size < (asks if order.side is LONG else bids)[opposite] + STEP
 
     def _crossed(self, order: _Sent, fill: Filled, time_ns: int) -> None:
         """Within the limit, at a displayed price, and all together no more than is displayed there."""

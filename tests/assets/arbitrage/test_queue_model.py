@@ -14,8 +14,8 @@ WHOLE = QueueModel(Decimal("0.20"), partial_fills=False)
 CONSERVATIVE = QueueModel(Decimal(1), partial_fills=True)
 
 _THRESHOLDS = st.sampled_from([Decimal(t) for t in ("0.0001", "0.07", "0.20", "0.333", "0.5", "1")])
-# (how much, at the price or through it)
-_TRADES = st.lists(st.tuples(st.integers(1, 400), st.booleans()), max_size=12)
+# (how much; traded at the price, offered there, or through it)
+_TRADES = st.lists(st.tuples(st.integers(1, 400), st.sampled_from(["traded", "offered", "through"])), max_size=12)
 
 
 def test_nothing_fills_below_the_threshold_and_then_only_what_was_traded_beyond_it() -> None:
@@ -96,20 +96,24 @@ def test_a_negative_queue_is_refused() -> None:
 
 @given(_THRESHOLDS, st.booleans(), st.integers(0, 500), st.integers(1, 60), st.integers(1, 7), _TRADES)
 def test_property_3_for_any_trades(
-    threshold: Decimal, partial: bool, depth: int, lots: int, step: int, trades: list[tuple[int, bool]]
+    threshold: Decimal, partial: bool, depth: int, lots: int, step: int, trades: list[tuple[int, str]]
 ) -> None:
     """Filled => cumulative >= threshold * depth and > 0, in exact fractions; never beyond what was asked; and what an
     order took, while nothing went through its price, was traded beyond the threshold."""
     size = lots * step
     queue = QueueModel(threshold, partial).new_order(depth)
-    remaining, seen, through_any = size, 0, False
-    for volume, through in trades:
-        if through:
+    remaining, seen, offered, through_any = size, 0, 0, False
+    for volume, how in trades:
+        if how == "through":
             queue.passed(volume)
-        else:
+        elif how == "traded":
             queue.trade(volume)
-        seen += volume
-        through_any = through_any or through
+        else:
+            queue.offer(volume)
+        # What is offered is there once, however often it is shown.
+        seen += volume if how != "offered" else max(0, volume - offered)
+        offered = max(offered, volume) if how == "offered" else offered
+        through_any = through_any or how == "through"
         fill = queue.take(remaining, step)
         assert 0 <= fill <= remaining
         remaining -= fill
