@@ -10,7 +10,7 @@ up: $(READY)
 	DESK_AUTH=$${DESK_AUTH:-off} $(BIN)/desk up
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ screens' document and the metric ticks follow; none of them being away stops the
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date, timedelta
 
@@ -41,8 +43,9 @@ _log = logging.getLogger("desk.trader")
 # How far the session moves at a time. Its own clocks are exact however long a step is; this is how soon people see it.
 _STEP_SECONDS = 0.25
 _RETRY_SECONDS = 5.0
-# Days that a simulation stood still and is traded through; of an older one the open trades and totals are carried over.
-_MISSED_DAYS = 3
+# Days that a simulation stood still and is traded through, some seconds each; over a longer gap open trades and totals
+# are carried, without the funding of the days between.
+_MISSED_DAYS = 31
 # A catch-up is shown this often, and stored in segments of its own.
 _CATCH_UP_NS = 600 * NANOSECONDS
 
@@ -69,14 +72,14 @@ class Bus:
         if self._publisher is not None and event.time_ns >= self._since_ns:
             self._trades += self._batches.on_event(event)
 
-    def stored(self, events: list[Event]) -> None:
-        """Events that have just been stored."""
+    def stored(self, events: list[Event], emitted_at: float | None) -> None:
+        """Events that have just been stored; the first of them was emitted at ``emitted_at`` (``time.monotonic()``)."""
         if events:
             self._outbox.add(events)
         if self._publisher is None:
             return
         if events:
-            self._publisher.announce(events[-1].seq, events[0].seq)
+            self._publisher.announce(events[-1].seq, events[0].seq, emitted_at)
         if self._trades:
             self._publisher.offer(self._trades)
             self._trades = []
@@ -98,6 +101,7 @@ class Trader:
         self._session: Session | None = None
         self._bus: Bus | None = None
         self._viewed = 0  # second of the newest view
+        self._emitted_at: float | None = None  # of the oldest event that is not stored yet
         settings, source = desk.settings, desk.feed.source
         self.watch = Watch(desk.store, source, settings.metrics_seconds, self._now_ns())
         self._collector = Collector.connected(settings.redis_url, desk.store, source, desk.clock)
@@ -114,11 +118,11 @@ class Trader:
         until_ns = min(now_ns, session.end_ns)
         if session.cursor_ns < until_ns - _CATCH_UP_NS:
             session.advance_to(session.cursor_ns + _CATCH_UP_NS)
-            self._bus.stored(session.flush())
+            self._store(session.flush)
             self._show(session, catching_up=True)
             return False
         session.advance_to(until_ns, self._bus.seen)  # market trades are published of the present only
-        self._bus.stored(session.flush())
+        self._store(session.flush)
         if now_ns >= session.end_ns:
             self._end(session)
         else:
@@ -129,7 +133,7 @@ class Trader:
         """Store what happened and let go of everything; the session goes on from there another time."""
         try:
             if self._session is not None and self._bus is not None:
-                self._bus.stored(self._session.flush())
+                self._store(self._session.flush)
         finally:
             self._let_go()
             if self._collector is not None:
@@ -143,6 +147,7 @@ class Trader:
         session = Session(self._desk, day, now_ns, self._told)
         _log.info("%s %s: %s", session.source, day, session.resumed or "begun")
         self._session, self._bus = session, Bus(self._desk, session, now_ns)
+        self._emitted_at = None  # what was told of the past is stored already
         return session
 
     def _next_day(self, today: str) -> str:
@@ -159,15 +164,22 @@ class Trader:
             return today
         following = date.fromisoformat(closing["day"]) + timedelta(days=1)
         earliest = date.fromisoformat(today) - timedelta(days=_MISSED_DAYS)
+        if following < earliest:
+            _log.warning("nothing is traded from %s to %s, nor its funding booked", following, earliest)
         return max(following, earliest).isoformat()
 
     def _end(self, session: Session) -> None:
         assert self._bus is not None
         # What the next day goes on from is there before this one is closed: a kill between the two loses neither.
         self.watch.close_day()
-        self._bus.stored(session.close())
+        self._store(session.close)
         _log.info("%s %s: ended with event %d", session.source, session.day, session.seq)
         self._let_go()
+
+    def _store(self, store: Callable[[], list[Event]]) -> None:
+        assert self._bus is not None
+        self._bus.stored(store(), self._emitted_at)
+        self._emitted_at = None
 
     def _let_go(self) -> None:
         if self._bus is not None:
@@ -175,6 +187,8 @@ class Trader:
         self._session = self._bus = None
 
     def _told(self, event: Event, portfolio: Portfolio) -> None:
+        if self._emitted_at is None:
+            self._emitted_at = time.monotonic()
         record = performance_record(event, portfolio)
         if record is not None:
             self.watch.take(record)
@@ -188,13 +202,13 @@ class Trader:
         self._viewed = wall_ns // NANOSECONDS
         view = session.view()
         self._desk.store.write(live_key(session.source), dump_document(live_document(view, self._desk.clock.now())))
+        naked_ns = session.engine.take_longest_naked_ns()
         if catching_up:
             return
         publisher = self._bus.publisher
         samples = () if self._collector is None else self._collector.samples()
         health = None if publisher is None else publisher.health()
-        naked_since = None if session.naked_ns is None else wall_ns - session.naked_ns
-        tick = self.watch.beat(wall_ns, dict(view.counts), health, samples, naked_since_ns=naked_since)
+        tick = self.watch.beat(wall_ns, dict(view.counts), health, samples, naked_ns=naked_ns)
         if tick is not None:
             self._bus.offer(tick_record(tick))
 

@@ -227,12 +227,6 @@ class Session:
         self.cursor_ns = until
 
     @property
-    def naked_ns(self) -> int | None:
-        """For how long a trade's legs have differed by now, the longest of them; None while all are equal."""
-        since = self.engine.naked_since_ns
-        return None if since is None else self.cursor_ns - since
-
-    @property
     def opened(self) -> SessionOpened:
         """The first event of the day's log."""
         return self._opened
