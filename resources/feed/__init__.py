@@ -128,7 +128,10 @@ class FundingQuote(NamedTuple):
 
 
 class FundingSettled(NamedTuple):
-    """A settlement: whoever holds the contract strictly before ``time_ns`` pays or receives. ``mark`` in units."""
+    """A settlement: whoever holds the contract strictly before ``time_ns`` pays or receives. ``mark`` in units.
+
+    ``time_ns`` is the instant of the settlement, of a live feed that of handing over: up to a second later.
+    """
 
     time_ns: int
     listing: int

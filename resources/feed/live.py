@@ -4,8 +4,13 @@ A thread of its own reads the connections and stamps each message as it arrives,
 prices look younger than they are. All times are this machine's, the only clock that the venues share; a clock that is
 set back does not make time go backwards. Of each book the best bid and ask are handed over. Rates of funding are asked
 for once a minute, with the interval that they are for: a rate whose interval no venue tells cannot be compared and is
-not handed over. A settlement is booked at its instant with the rate last expected (the final one is published minutes
-later). A settlement whose rate was not known in time is counted, not made up.
+not handed over.
+
+A settlement is booked with the rate last expected (the final one is published minutes later), at the middle of the
+book. A timer hands it over at its instant, a few milliseconds late, and its time is that of handing over, since times
+do not go backwards. Who opens within that lag pays as if he had been there, so the lag is bounded: a settlement that is
+more than a second late, because this machine slept, is counted and not handed over. Nor is one whose rate or book was
+not known of late: nothing is made up.
 """
 
 import asyncio
@@ -13,7 +18,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -43,6 +48,8 @@ _MILLISECOND = 1_000_000  # nanoseconds
 _CONNECT_SECONDS = 60.0  # to load the markets of all venues
 _FUNDING_SECONDS = 60.0  # between questions for rates
 _FUNDING_AGE_NS = 600 * NANOSECONDS  # a rate older than this is not what was settled
+_MARK_AGE_NS = 60 * NANOSECONDS  # nor a book older than this what it was settled at
+_LATE_NS = NANOSECONDS  # a settlement later than this would be paid by who was not there
 _LOOK_SECONDS = 0.25  # between looks at the clock while nothing arrives
 _WAITING = 200_000  # events a slow reader may be behind before some are dropped
 _LATENCY_NS = 50 * _MILLISECOND
@@ -95,7 +102,7 @@ class LiveFeed:
     Raises UnknownVenue, UnknownSymbol (a venue that lists none of the assets, an asset that no venue lists) and
     FeedError (ccxt is not installed, a venue does not answer). ``counts`` tells what was not handed over:
     ``malformed``, ``dropped``, ``disconnected``, ``interval_unknown`` (a rate that is not comparable with others),
-    ``settlement_unknown``, by venue.
+    ``settlement_unknown`` (no rate or book of late), ``settlement_late``, by venue.
 
     ``open_exchange``, ``lost`` (what its methods raise when a connection is lost), ``clock_ns`` and ``pauses`` (seconds
     before attempts to connect again) are for tests.
@@ -127,7 +134,8 @@ class LiveFeed:
         self._owing: set[int] = set()  # listings with dropped events, which their reader has to be told
         self._down: dict[int, set[str]] = {}  # streams of a listing that are lost
         self._rates: dict[int, _Expected] = {}
-        self._marks: dict[int, int] = {}
+        self._rated: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._marks: dict[int, tuple[int, int]] = {}  # middle of the book, and when
         self.counts: Counter[tuple[str, str]] = Counter()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="live feed", daemon=True)
@@ -279,8 +287,8 @@ class LiveFeed:
         except (KeyError, IndexError, TypeError, ValueError, InvalidOperation):
             self._count("malformed", line)
             return
-        self._marks[line.index] = sum(prices) // 2
-        self._hand_over(Quote, line.index, prices[0], sizes[0], prices[1], sizes[1])
+        shown = self._hand_over(Quote, line.index, prices[0], sizes[0], prices[1], sizes[1])
+        self._marks[line.index] = sum(prices) // 2, shown.time_ns
 
     async def _trades(self, line: _Line) -> None:
         for trade in await line.exchange.watch_trades(line.symbol):
@@ -305,6 +313,7 @@ class LiveFeed:
         else:
             self._settle_what_is_due(line)
             self._rates[line.index] = _Expected(self._now_ns(), rate, settles_ns)
+            self._rated[line.index].set()
             if interval_ns is None:
                 self._count("interval_unknown", line)
             else:
@@ -325,17 +334,28 @@ class LiveFeed:
             return None
 
     async def _settle(self, line: _Line) -> None:
+        """Hands over each settlement when it comes; looks at the clock in between notice one that is set."""
+        rated = self._rated[line.index]
         while True:
             self._settle_what_is_due(line)
-            await asyncio.sleep(_LOOK_SECONDS)
+            pause, expected = _LOOK_SECONDS, self._rates.get(line.index)
+            if expected is not None:
+                pause = min(pause, max(0, expected.settles_ns - self._now_ns()) / NANOSECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await rated.wait()
+            rated.clear()
 
     def _settle_what_is_due(self, line: _Line) -> None:
         expected = self._rates.get(line.index)
-        if expected is None or self._now_ns() < expected.settles_ns:
+        if expected is None or (now_ns := self._now_ns()) < expected.settles_ns:
             return
         del self._rates[line.index]
-        mark = self._marks.get(line.index)
-        if mark is None or expected.settles_ns - expected.time_ns > _FUNDING_AGE_NS:
+        settles_ns = expected.settles_ns
+        mark, shown_ns = self._marks.get(line.index, (0, settles_ns))
+        if now_ns - settles_ns > _LATE_NS:
+            self._count("settlement_late", line)
+        elif not mark or settles_ns - shown_ns > _MARK_AGE_NS or settles_ns - expected.time_ns > _FUNDING_AGE_NS:
             self._count("settlement_unknown", line)
         else:
             self._hand_over(FundingSettled, line.index, expected.rate, mark)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -252,40 +252,77 @@ def test_a_rate_of_an_unknown_interval_is_not_handed_over_but_settled(said: dict
 
 
 def test_funding_is_quoted_and_settled_with_the_rate_last_expected() -> None:
-    clock, settles_ns = [NOON], NOON + 300 * SECOND
+    clock, settles_ns = [NOON], NOON + 60 * SECOND
     exchange = ScriptedExchange([market("BTC")], books=[book(99, 101)], funding=expecting(-1.5e-05, settles_ns))
     feed = live_feed(exchange, clock_ns=lambda: clock[0])
     try:
         events = feed.events(*ANY_TIME)
         first = {type(event): event for event in islice(events, 2)}
-        clock[0] = settles_ns + 5
+        clock[0] = settles_ns + SECOND
         settled = next(events)
     finally:
         feed.close()
     assert first[FundingQuote] == FundingQuote(NOON, 0, Decimal("-0.000015"), settles_ns, 8 * HOUR)
-    assert settled == FundingSettled(settles_ns + 5, 0, Decimal("-0.000015"), 100 * 10**10)
+    assert settled == FundingSettled(settles_ns + SECOND, 0, Decimal("-0.000015"), 100 * 10**10)
 
 
-def test_a_settlement_whose_rate_is_old_is_counted_not_made_up() -> None:
-    clock, settles_ns = [NOON], NOON + 3600 * SECOND
+@pytest.mark.parametrize(
+    ("quoted", "rated", "late", "counted"),
+    [
+        (60, 600, SECOND, ""),  # seconds before the settlement, nanoseconds after it
+        (61, 61, 0, "settlement_unknown"),
+        (None, 5, 0, "settlement_unknown"),
+        (5, 601, 0, "settlement_unknown"),
+        (5, 5, SECOND + 1, "settlement_late"),
+    ],
+)
+def test_a_settlement_is_handed_over_in_time_and_of_what_is_known_or_counted(
+    quoted: int | None, rated: int, late: int, counted: str
+) -> None:
+    settles_ns = NOON + HOUR
+    clock = [settles_ns - rated * SECOND]
 
     class Patient(ScriptedExchange):
         async def watch_order_book(self, symbol: str) -> Mapping[str, Any]:
-            answer = await super().watch_order_book(symbol)
-            while answer == book(3, 4) and not feed.counts["settlement_unknown", "binance"]:
+            while quoted is not None and clock[0] < settles_ns - quoted * SECOND:
                 await asyncio.sleep(0.001)
-            return answer
+            return await super().watch_order_book(symbol)
 
-    exchange = Patient([market("BTC")], books=[book(1, 2), book(3, 4)], funding=expecting(0.0001, settles_ns))
+        async def watch_trades(self, symbol: str) -> Sequence[Mapping[str, Any]]:
+            while not counted or not feed.counts:
+                await asyncio.sleep(0.001)
+            return await super().watch_trades(symbol)
+
+    trade = {"price": 1.0, "amount": 2.0, "side": "sell"}
+    books = [] if quoted is None else [book(99, 101)]
+    exchange = Patient([market("BTC")], books=books, trades=[[trade]], funding=expecting(0.0001, settles_ns))
     feed = live_feed(exchange, clock_ns=lambda: clock[0])
     try:
         events = feed.events(*ANY_TIME)
-        got = list(islice(events, 2))
-        clock[0] = settles_ns + 5
-        got.append(next(events))
+        kinds = {type(next(events))}
+        if quoted is not None:
+            clock[0] = settles_ns - quoted * SECOND
+            kinds.add(type(next(events)))
+        clock[0] = settles_ns + late
+        last = next(events)
     finally:
         feed.close()
-    assert sorted(type(event).__name__ for event in got) == ["FundingQuote", "Quote", "Quote"]
+    assert kinds == ({FundingQuote} if quoted is None else {FundingQuote, Quote})
+    if counted:
+        assert isinstance(last, Trade)
+        assert feed.counts == {(counted, "binance"): 1}
+    else:
+        assert last == FundingSettled(settles_ns + late, 0, Decimal("0.0001"), 100 * 10**10)
+        assert not feed.counts
+
+
+def test_a_settlement_is_handed_over_when_it_comes_and_not_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.feed.live._LOOK_SECONDS", 3600)
+    settles_ns = NOON + SECOND // 50
+    exchange = ScriptedExchange([market("BTC")], books=[book(99, 101)], funding=expecting(0.0001, settles_ns))
+    *_, last = read(live_feed(exchange), 3)
+    assert isinstance(last, FundingSettled)
+    assert settles_ns <= last.time_ns <= settles_ns + SECOND
 
 
 def test_a_span_ends_with_the_clock_and_the_next_begins_where_it_ended() -> None:
