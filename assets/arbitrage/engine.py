@@ -45,6 +45,7 @@ from assets.arbitrage.events import (
 from assets.arbitrage.exchange import Exchange, Filled, check_order
 from assets.arbitrage.exits import ExitWatch, Holding, exit_conditions, exit_watch
 from assets.arbitrage.funding import funding_payment
+from assets.arbitrage.legs import naked_since
 from assets.arbitrage.model import ExitReason, Leg, OrderSide, OrderStatus, OrderType, PaperTrade, Purpose, TradeStatus
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
@@ -155,6 +156,7 @@ class _Trade:
     """One trade from its proposal to its end, as the engine needs it; the log has everything else."""
 
     __slots__ = (
+        "alarmed",
         "asset",
         "attempts",
         "converged",
@@ -207,6 +209,7 @@ class _Trade:
         self.leg_out_cost = ZERO
         self.leg_outs: dict[Purpose, bool] = {}  # phase -> hedged
         self.naked_since: int | None = None
+        self.alarmed = False  # since then
         self.filled_ns = 0  # when the legs last became unequal
         self.deadline: Handle | None = None
         self.watchdog: Handle | None = None
@@ -609,37 +612,45 @@ class Engine:
 
     # Naked legs
 
-    def _guard(self, trade: _Trade, now_ns: int) -> None:
-        """Keep the two clocks of the 500 ms rule in step with whether the legs are equal."""
+    def _guard(self, trade: _Trade, now_ns: int, since_ns: int | None = None) -> None:
+        """Keep the two clocks of the 500 ms rule in step with whether the legs are equal. ``since_ns`` is when a trade
+        that is taken up became naked."""
         if not trade.naked:
             if trade.naked_since is not None:
                 self._longest_naked_ns = max(self._longest_naked_ns or 0, now_ns - trade.naked_since)
-            trade.naked_since, trade.attempts = None, 0
+            trade.naked_since, trade.alarmed, trade.attempts = None, False, 0
             for handle in (trade.deadline, trade.watchdog):
                 if handle is not None:
                     self._timers.cancel(handle)
             trade.deadline = trade.watchdog = None
         elif trade.naked_since is None:
-            trade.naked_since = trade.filled_ns = now_ns
-            timeout_ns = self._rules.leg_timeout_ns
+            trade.naked_since = trade.filled_ns = now_ns if since_ns is None else min(since_ns, now_ns)
+            over_ns = trade.naked_since + self._rules.leg_timeout_ns
+            if over_ns < now_ns:
+                self._alarm(trade, now_ns)
+                return
             trade.deadline = self._timers.at(
-                now_ns + timeout_ns - trade.pair.budget_ns, Rank.TIMER, partial(self._end_naked, trade)
+                max(now_ns, over_ns - trade.pair.budget_ns), Rank.TIMER, partial(self._end_naked, trade)
             )
-            trade.watchdog = self._timers.at(now_ns + timeout_ns, Rank.TIMER, partial(self._alarm, trade))
+            trade.watchdog = self._timers.at(over_ns, Rank.TIMER, partial(self._alarm, trade))
 
     def _end_naked(self, trade: _Trade, now_ns: int) -> None:
         if trade.stage in (_Stage.ENTRY, _Stage.EXIT_QUOTE):
             self._end_round(trade, "leg_out", now_ns)
 
     def _alarm(self, trade: _Trade, now_ns: int) -> None:
-        if trade.naked and not self.portfolio.halted:
+        """Halt once for each time that a trade is naked for too long, also where the trader is halted already: the log
+        says of every such leg that it was seen."""
+        if trade.naked and not trade.alarmed:
+            trade.alarmed = True
             leg = trade.long if trade.naked > 0 else trade.short
             amount = from_units(abs(trade.naked))
             self._emit(
                 Halted(
                     self._seq,
                     now_ns,
-                    f"naked position: {amount} {trade.asset} {leg.leg} on {leg.listing.venue} is not hedged",
+                    f"naked position: {amount} {trade.asset} {leg.leg} on {leg.listing.venue} is not hedged (trade "
+                    f"{trade.trade_id})",
                 )
             )
 
@@ -1035,8 +1046,9 @@ class Engine:
 
         Orders that were working are gone with the process that simulated them and are logged as cancelled
         (``restart``). An entry of which nothing filled is abandoned; legs that differ are hedged as soon as their books
-        are known, and halt the trader when that takes longer than the time allowed; a trade that was being left is left
-        at the market. Active trades go on. Raises ValueError when a trade's listing is not among the feed's.
+        are known, and halt the trader once they have differed for longer than the time allowed, the time in which
+        nobody watched included; a trade that was being left is left at the market. Active trades go on. Raises
+        ValueError when a trade's listing is not among the feed's.
         """
         self._timers.run_through(now_ns)
         self._now_ns = max(self._now_ns, now_ns)
@@ -1048,10 +1060,8 @@ class Engine:
                     self._emit(OrderCancelled(self._seq, now_ns, order.id, "restart"))
             if value.status is TradeStatus.ACTIVE:
                 continue
-            self._guard(trade, now_ns)
-            if trade.naked:
-                filled = [order.filled_at for order in value.orders.values() if order.filled_at is not None]
-                trade.filled_ns = max(filled)
+            trade.alarmed = value.id in self.portfolio.halted
+            self._guard(trade, now_ns, naked_since(value))
             self._settle(trade, now_ns)
 
     def _restored(self, value: PaperTrade) -> _Trade:

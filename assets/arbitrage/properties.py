@@ -8,6 +8,7 @@ left) cannot be seen in a log, which holds no quotes: computing the day anew fro
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, localcontext
+from typing import NamedTuple
 
 from assets.accounting.book import Book
 from assets.accounting.precision import EXACT, ZERO
@@ -25,6 +26,7 @@ from assets.arbitrage.events import (
     TradeExiting,
 )
 from assets.arbitrage.ledger_bridge import LedgerBridge, disagreements, ledger_symbol
+from assets.arbitrage.legs import naked_since
 from assets.arbitrage.model import ExitReason, Leg, PaperTrade
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import MILLISECOND, Rules
@@ -53,45 +55,89 @@ def capital_conserved(events: Sequence[Event], portfolio: Portfolio) -> list[str
 _SAMPLED = 50
 
 
-def no_naked_leg(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
-    """Property 2: legs of a trade are unequal for 500 ms at most, unless the trader halted and said so."""
-    found, halted = [], False
+class _Naked(NamedTuple):
+    """A time in which the legs of a trade differed by more than allowed: ``alarmed`` says that the trader halted for it
+    by name, and before anything else happened once the time allowed was over."""
+
+    trade_id: str
+    lasted_ns: int
+    over: bool  # the legs became equal again
+    alarmed: bool
+
+    def __str__(self) -> str:
+        lasted = f"{self.lasted_ns / MILLISECOND:.3f} ms"
+        return (
+            f"trade {self.trade_id} {f'was naked for {lasted}' if self.over else f'is naked for {lasted} at the end'}"
+        )
+
+
+class _Spell:
+    """A time in which the legs of a trade differ by ``held``, long less short."""
+
+    __slots__ = ("alarmed_ns", "held", "overdue_ns", "since_ns")
+
+    def __init__(self, held: Decimal, since_ns: int) -> None:
+        self.held = held
+        self.since_ns = since_ns
+        self.alarmed_ns: int | None = None
+        self.overdue_ns: int | None = None  # the first event after the time allowed
+
+    def ended(self, trade_id: str, now_ns: int, *, over: bool) -> _Naked:
+        said = self.alarmed_ns is not None and (self.overdue_ns is None or self.alarmed_ns <= self.overdue_ns)
+        return _Naked(trade_id, now_ns - self.since_ns, over, said)
+
+
+def _too_long_naked(events: Sequence[Event], portfolio: Portfolio) -> Iterator[_Naked]:
+    """Every time that a trade's legs differed for longer than the session's rules allow, carried ones from when they
+    began to."""
     limit = 0
-    naked: dict[str, Decimal] = {}
-    since: dict[str, int] = {}
+    spells: dict[str, _Spell] = {}
     orders: dict[str, OrderSubmitted] = {}
     for trade in portfolio.open_trades:
         with localcontext(EXACT):
             held = portfolio.holding(trade.id, Leg.LONG).quantity - portfolio.holding(trade.id, Leg.SHORT).quantity
-        if held:
-            naked[trade.id], since[trade.id] = held, portfolio.time_ns
-            halted = bool(portfolio.halted)  # such a halt outlives its day, and is not said again
+        since = naked_since(trade)
+        if held and since is not None:
+            spells[trade.id] = _Spell(held, since)
+            if trade.id in portfolio.halted:  # such a halt outlives its day, and is not said again
+                spells[trade.id].alarmed_ns = portfolio.time_ns
     for event in events:
-        match event:
-            case SessionOpened():
-                limit = _rules(event).leg_timeout_ns
-                since = dict.fromkeys(since, event.time_ns)  # a new day hedges what the old one left
-            case Halted():
-                halted = True
-            case OrderSubmitted():
-                orders[event.order_id] = event
-            case OrderFilled() if event.order_id in orders:
-                order = orders[event.order_id]
-                with localcontext(EXACT):
-                    before = naked.get(order.trade_id, ZERO)
-                    after = before + order.side.sign * event.size
-                naked[order.trade_id] = after
-                if not before and after:
-                    since[order.trade_id] = event.time_ns
-                elif before and not after:
-                    lasted = event.time_ns - since[order.trade_id]
-                    if lasted > limit and not halted:
-                        found.append(f"trade {order.trade_id} was naked for {lasted / MILLISECOND:.3f} ms")
-    for trade_id in (trade_id for trade_id, held in naked.items() if held):
-        lasted = events[-1].time_ns - since[trade_id]
-        if lasted > limit and not halted:
-            found.append(f"trade {trade_id} is naked for {lasted / MILLISECOND:.3f} ms at the end")
-    return found
+        now_ns = event.time_ns
+        if isinstance(event, SessionOpened):
+            limit = _rules(event).leg_timeout_ns
+        for trade_id, spell in spells.items():
+            if spell.overdue_ns is None and now_ns > spell.since_ns + limit:
+                spell.overdue_ns = now_ns
+            if isinstance(event, Halted) and trade_id in event.reason and spell.alarmed_ns is None:
+                spell.alarmed_ns = now_ns
+        if isinstance(event, OrderSubmitted):
+            orders[event.order_id] = event
+        elif isinstance(event, OrderFilled) and event.order_id in orders:
+            order = orders[event.order_id]
+            spell = spells.setdefault(order.trade_id, _Spell(ZERO, now_ns))
+            with localcontext(EXACT):
+                spell.held += order.side.sign * event.size
+            if not spell.held:
+                ended = spells.pop(order.trade_id).ended(order.trade_id, now_ns, over=True)
+                if ended.lasted_ns > limit:
+                    yield ended
+    for trade_id, spell in spells.items():
+        ended = spell.ended(trade_id, events[-1].time_ns, over=False)
+        if ended.lasted_ns > limit:
+            yield ended
+
+
+def no_naked_leg(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
+    """Property 2: legs of a trade are unequal for 500 ms at most. Where they were for longer and the trader halted for
+    that trade in time, ``naked_legs_alarmed`` says so instead: an alarm excuses its own trade, and only until its legs
+    are equal again."""
+    return [str(naked) for naked in _too_long_naked(events, portfolio) if not naked.alarmed]
+
+
+def naked_legs_alarmed(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
+    """Legs that were unequal for more than 500 ms although the trader saw it and halted: no property of the brief, and
+    nothing to be proud of."""
+    return [f"{naked}, alarmed" for naked in _too_long_naked(events, portfolio) if naked.alarmed]
 
 
 def queue_fills_accurate(events: Sequence[Event], _portfolio: Portfolio) -> list[str]:

@@ -25,6 +25,8 @@ from assets.arbitrage.events import (
     Valued,
 )
 from assets.arbitrage.model import Leg, OrderStatus, OrderType, Purpose, TradeStatus
+from assets.arbitrage.portfolio import Portfolio
+from assets.arbitrage.properties import naked_legs_alarmed, no_naked_leg
 from assets.arbitrage.rules import MILLISECOND, Rules
 from assets.arbitrage.scanner import Scanner
 from resources.feed import Depth, FundingQuote, Quote
@@ -718,6 +720,12 @@ def test_a_kill_after_any_event_leaves_nothing_naked_and_no_order_behind() -> No
     for prefix in range(1, len(whole.log) + 1):
         desk = Desk()
         desk.log = list(whole.log)
+        before = fold(whole.log[:prefix])
+        naked = [
+            trade.id
+            for trade in before.open_trades
+            if before.holding(trade.id, Leg.LONG).quantity != before.holding(trade.id, Leg.SHORT).quantity
+        ]
         desk.now = whole.log[prefix - 1].time_ns + 3_000 * MILLISECOND
         desk.restart(prefix)
         assert desk.portfolio.seq + 1 == len(desk.log)
@@ -731,7 +739,11 @@ def test_a_kill_after_any_event_leaves_nothing_naked_and_no_order_behind() -> No
             assert trade.status is TradeStatus.ACTIVE
             assert held[Leg.LONG] == held[Leg.SHORT] == trade.quantity
         assert not desk.engine.busy
-        assert desk.portfolio.halted == ""
+        # What was naked at the kill has been so for three seconds, and the log says it.
+        assert [trade_id for trade_id in naked if trade_id not in desk.portfolio.halted] == []
+        assert bool(desk.portfolio.halted) == bool(naked)
+        assert no_naked_leg(desk.log, Portfolio()) == []
+        assert len(naked_legs_alarmed(desk.log, Portfolio())) == len(naked)
         sound(desk)
 
 
@@ -748,18 +760,42 @@ def test_a_restarted_trader_goes_on_with_its_active_trade(desk: Desk) -> None:
     sound(desk)
 
 
-def test_a_restart_that_finds_no_books_in_time_is_alarmed(desk: Desk) -> None:
+@pytest.mark.parametrize("dead_ms", [0, 100, 499, 500])
+def test_the_clock_of_a_naked_leg_goes_on_over_a_restart(desk: Desk, dead_ms: int) -> None:
     desk.rates()
     desk.apart()
     desk.wait(10)
+    filled = desk.now
+    desk.now += dead_ms * MILLISECOND
     desk.restart()
-    begun = desk.now
     assert isinstance(desk.log[-1], LegOut)
+    assert desk.engine.naked_since_ns == filled
     desk.wait(600)
-    assert desk.last(Halted).time_ns == begun + 500 * MILLISECOND
+    assert desk.last(Halted).time_ns == filled + 500 * MILLISECOND
     desk.apart()
     desk.wait(60)
     assert not any(desk.auditor.naked_since)
+    assert desk.words(Halted) == [desk.last(Halted)]
+    sound(desk)
+
+
+def test_a_leg_that_was_naked_too_long_before_the_restart_is_alarmed_at_once(desk: Desk) -> None:
+    desk.rates()
+    desk.apart()
+    desk.wait(10)
+    desk.now += 500 * MILLISECOND + 1
+    desk.restart()
+    assert desk.last(Halted).time_ns == desk.now
+    assert desk.only_trade.id in desk.portfolio.halted
+    desk.apart()
+    desk.wait(60)
+    assert desk.only_trade.status is not TradeStatus.PENDING
+    assert no_naked_leg(desk.log, Portfolio()) == []
+    (sentence,) = naked_legs_alarmed(desk.log, Portfolio())
+    assert desk.only_trade.id in sentence
+    # A second restart has nothing to say again.
+    desk.restart()
+    assert len(desk.words(Halted)) == 1
     sound(desk)
 
 

@@ -32,6 +32,7 @@ from assets.arbitrage.properties import (
     exits_have_reasons,
     ledger_agrees,
     leg_outs_logged,
+    naked_legs_alarmed,
     no_naked_leg,
     pnl_accurate,
     queue_fills_accurate,
@@ -40,7 +41,7 @@ from assets.arbitrage.properties import (
 from assets.arbitrage.rules import MILLISECOND
 from assets.arbitrage.session import stored_events
 from resources.feed import NANOSECONDS
-from tests.arbitrage_parts import NEXT_DAY, LogWriter, rich_log, with_seq
+from tests.arbitrage_parts import DAY_NS, NEXT_DAY, LogWriter, rich_log, with_seq
 from tests.memory_store import MemoryStore
 from tests.trading_parts import DAY, ScriptedFeed, desk_of, evenings, traded_through
 
@@ -322,14 +323,60 @@ def test_a_naked_leg_is_excused_by_the_alarm_only() -> None:
     log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100")
     log.wait(500 * MILLISECOND)
     quiet = list(log.events)
-    log.halt()
+    log.halt(f"naked position (trade {trade})")
     log.leg_out(trade, Purpose.ENTRY)
     log.wait(1)
     log.trade_leg(trade, Leg.LONG, Purpose.UNWIND, "1", "99")
     assert no_naked_leg(log.events, Portfolio()) == []
+    assert naked_legs_alarmed(log.events, Portfolio()) == [f"trade {trade} was naked for 500.000 ms, alarmed"]
     silent = [event for event in log.events if not isinstance(event, Halted)]
     assert no_naked_leg(list(with_seq(silent, 0)), Portfolio()) == [f"trade {trade} was naked for 500.000 ms"]
-    assert no_naked_leg(quiet, Portfolio()) == []
+    assert naked_legs_alarmed(list(with_seq(silent, 0)), Portfolio()) == []
+    for judge in (no_naked_leg, naked_legs_alarmed):
+        assert judge(quiet, Portfolio()) == []
+
+
+def test_an_alarm_excuses_the_trade_it_names_and_no_other() -> None:
+    log = LogWriter()
+    named, other = log.propose(), log.propose()
+    for trade in (named, other):
+        log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100")
+    log.wait(500 * MILLISECOND)
+    log.halt(f"naked position (trade {named})")
+    log.wait(1)
+    log.value(None, ("bybit:BTCUSDT",))
+    assert no_naked_leg(log.events, Portfolio()) == [f"trade {other} is naked for 500.000 ms at the end"]
+    assert naked_legs_alarmed(log.events, Portfolio()) == [f"trade {named} is naked for 500.000 ms at the end, alarmed"]
+
+
+def test_an_alarm_excuses_nothing_once_the_legs_were_equal() -> None:
+    log = LogWriter()
+    trade = log.propose("2")
+    log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100")
+    log.wait(500 * MILLISECOND)
+    log.halt(f"naked position (trade {trade})")
+    log.wait(1)
+    log.trade_leg(trade, Leg.SHORT, Purpose.ENTRY, "1", "101")
+    log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100")
+    log.wait(500 * MILLISECOND + 1)
+    log.trade_leg(trade, Leg.SHORT, Purpose.ENTRY, "1", "101")
+    assert no_naked_leg(log.events, Portfolio()) == [f"trade {trade} was naked for 500.000 ms"]
+    assert len(naked_legs_alarmed(log.events, Portfolio())) == 1
+
+
+def test_an_alarm_that_comes_after_something_else_is_late() -> None:
+    log = LogWriter()
+    trade = log.propose()
+    log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100")
+    log.wait(500 * MILLISECOND + 1)
+    log.value(None, ("bybit:BTCUSDT",))
+    at_once = list(log.events)
+    log.wait(1)
+    log.halt(f"naked position (trade {trade})")
+    assert no_naked_leg(log.events, Portfolio())
+    assert naked_legs_alarmed(log.events, Portfolio()) == []
+    halted = replace(log.events[-1], time_ns=at_once[-1].time_ns)  # of the same instant, as after a restart
+    assert no_naked_leg([*at_once, halted], Portfolio()) == []
 
 
 def test_half_a_second_exactly_is_in_time() -> None:
@@ -353,12 +400,14 @@ def _before(log: LogWriter) -> Portfolio:
 
 
 def _left_naked(*, halted: bool) -> LogWriter:
+    """300 ms before midnight a leg is filled."""
     log = LogWriter()
+    log.wait(DAY_NS - 300 * MILLISECOND)
     trade = log.propose()
     log.trade_leg(trade, Leg.LONG, Purpose.ENTRY, "1", "100")
     log.leg_out(trade, Purpose.ENTRY)
     if halted:
-        log.halt()
+        log.halt(f"naked position (trade {trade})")
     return log
 
 
@@ -370,13 +419,20 @@ def _unwound(log: LogWriter, after_ns: int) -> None:
     log.close(trade.id)
 
 
-def test_a_leg_left_naked_over_midnight_has_half_a_second_of_the_new_day() -> None:
+def test_the_clock_of_a_naked_leg_does_not_stop_at_midnight() -> None:
     yesterday = _left_naked(halted=False)
-    in_time, late = _carried(yesterday), _carried(yesterday)
-    _unwound(in_time, 500 * MILLISECOND)
-    _unwound(late, 500 * MILLISECOND + 1)
+    assert no_naked_leg(yesterday.events, Portfolio()) == []
+    in_time, late, alarmed = (_carried(yesterday) for _ in range(3))
+    _unwound(in_time, 200 * MILLISECOND)
+    _unwound(late, 200 * MILLISECOND + 1)
+    alarmed.wait(200 * MILLISECOND)
+    alarmed.halt(f"naked position (trade {alarmed.portfolio.open_trades[0].id})")
+    _unwound(alarmed, 1)
     assert no_naked_leg(in_time.events, _before(yesterday)) == []
-    assert no_naked_leg(late.events, _before(yesterday))
+    (found,) = no_naked_leg(late.events, _before(yesterday))
+    assert "was naked for 500.000 ms" in found
+    assert no_naked_leg(alarmed.events, _before(yesterday)) == []
+    assert naked_legs_alarmed(alarmed.events, _before(yesterday)) == [f"{found}, alarmed"]
 
 
 def test_a_trader_that_halted_yesterday_needs_not_say_so_again() -> None:
@@ -384,6 +440,7 @@ def test_a_trader_that_halted_yesterday_needs_not_say_so_again() -> None:
     today = _carried(yesterday)
     _unwound(today, 10 * NANOSECONDS)
     assert no_naked_leg(today.events, _before(yesterday)) == []
+    assert len(naked_legs_alarmed(today.events, _before(yesterday))) == 1
 
 
 def test_a_halt_of_yesterday_that_is_over_excuses_nothing_today() -> None:

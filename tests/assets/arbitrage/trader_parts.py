@@ -66,7 +66,8 @@ class Auditor:
         self.naked_since: dict[str, int] = {}
         self.longest_naked = 0
         self.over = 0  # naked for longer than allowed, alarmed or not
-        self.halted_at: int | None = None
+        self.overdue: dict[str, int] = {}  # naked trades by the first event after the time allowed
+        self.alarmed: dict[str, int] = {}  # by when the trader halted for them
         self.submitted: dict[str, OrderSubmitted] = {}
         self.depths: dict[str, Decimal] = {}
         self.leg_outs: set[tuple[str, str]] = set()
@@ -77,9 +78,13 @@ class Auditor:
     def read(self, event: Event) -> None:
         if event.time_ns < self.last_ns:
             self.problems.append(f"time goes back at {event.seq}")
-        # Whatever is still naked after the limit is only excused by an alarm that was raised in time.
+        # Whatever is still naked after the limit is only excused by an alarm that names it, before anything else.
         for trade_id, since in self.naked_since.items():
-            self._check_naked(trade_id, since, event.time_ns, isinstance(event, Halted))
+            if isinstance(event, Halted) and trade_id in event.reason:
+                self.alarmed.setdefault(trade_id, event.time_ns)
+            if event.time_ns > since + self.rules.leg_timeout_ns:
+                self.overdue.setdefault(trade_id, event.time_ns)
+                self._check_naked(trade_id, since, event.time_ns)
         self.last_ns = event.time_ns
         trade_id = getattr(event, "trade_id", None)
         if trade_id in self.closed:
@@ -105,8 +110,6 @@ class Auditor:
                 self.closed[event.trade_id] = event
                 if any(self.held[event.trade_id].values()):
                     self.problems.append(f"closed with {self.held[event.trade_id]}")
-            case Halted():
-                self.halted_at = event.time_ns
 
     def _once(self, seen: set[tuple[str, str]], trade_id: str, phase: str) -> None:
         if (trade_id, phase) in seen:
@@ -120,7 +123,11 @@ class Auditor:
         if held[Leg.LONG] != held[Leg.SHORT]:
             self.naked_since.setdefault(order.trade_id, event.time_ns)
         elif order.trade_id in self.naked_since:
+            self.alarmed.setdefault(order.trade_id, event.time_ns + 1)  # too late now
+            self._check_naked(order.trade_id, self.naked_since[order.trade_id], event.time_ns)
             lasted = event.time_ns - self.naked_since.pop(order.trade_id)
+            self.alarmed.pop(order.trade_id)
+            self.overdue.pop(order.trade_id, None)
             self.longest_naked = max(self.longest_naked, lasted)
             self.over += lasted > self.rules.leg_timeout_ns
         sign = order.side.sign
@@ -145,14 +152,16 @@ class Auditor:
                 if sign * (event.price - touch) < touch * D("0.0002"):
                     self.problems.append(f"a market fill better than two basis points behind {touch}: {event}")
 
-    def _check_naked(self, trade_id: str, since: int, now_ns: int, halting: bool) -> None:
-        limit = since + self.rules.leg_timeout_ns
-        if now_ns > limit and not halting and (self.halted_at is None or self.halted_at > limit):
+    def _check_naked(self, trade_id: str, since: int, now_ns: int) -> None:
+        """A restart logs the orders that are gone and the alarm at one instant: the alarm has all of it."""
+        overdue = self.overdue.get(trade_id)
+        if overdue is not None and self.alarmed.get(trade_id, now_ns) > overdue:
             self.problems.append(f"{trade_id} naked for {(now_ns - since) / 1e6} ms without an alarm")
 
     def finish(self, now_ns: int) -> None:
         for trade_id, since in self.naked_since.items():
-            self._check_naked(trade_id, since, now_ns, False)
+            if now_ns > since + self.rules.leg_timeout_ns and trade_id not in self.alarmed:
+                self.problems.append(f"{trade_id} naked for {(now_ns - since) / 1e6} ms without an alarm")
 
 
 def _index(engine: Engine, venue: str) -> int:
@@ -199,9 +208,6 @@ class Desk:
         self.auditor = Auditor(self.rules)
         for event in self.log:
             self.auditor.read(event)
-        # The time it was dead cannot be blamed on the rule: the clock of a naked leg starts anew.
-        self.auditor.problems.clear()
-        self.auditor.naked_since = dict.fromkeys(self.auditor.naked_since, self.now)
         self.engine = self._begin()
         self.engine.recover(self.now)
 
