@@ -176,6 +176,10 @@ class Feed(Protocol):
         on. Raises FeedError when the feed cannot be read."""
         ...
 
+    def close(self) -> None:
+        """Gives up connections. Nothing can be read from a live feed afterwards; closing again does nothing."""
+        ...
+
 
 def source_of(settings: Settings) -> Source:
     """The source of ``open_feed`` by name, without opening anything."""

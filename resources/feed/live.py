@@ -167,6 +167,7 @@ class LiveFeed:
 
         Watching begins with the first span and goes on between spans, until ``close``.
         """
+        self._check_open()
         if self._watching is None:
             self._watching = asyncio.run_coroutine_threadsafe(self._watch_all(), self._loop)
             self._watching.add_done_callback(self._report)
@@ -181,6 +182,7 @@ class LiveFeed:
     def _arrived(self, end_ns: int) -> FeedEvent | None:
         """The next event, or None when the clock has reached ``end_ns`` and nothing from before it is left."""
         while True:
+            self._check_open()
             with self._stamping:  # an event that has its time but not its place in the queue would be missed
                 over = self._clock_ns() >= end_ns
                 if over and self._events.empty():
@@ -192,6 +194,10 @@ class LiveFeed:
             if isinstance(event, BaseException):
                 raise FeedError(f"live: reading the venues failed: {event!r}") from event
             return event
+
+    def _check_open(self) -> None:
+        if self._loop.is_closed():
+            raise FeedError("live: the feed is closed")
 
     def close(self) -> None:
         """Closes the connections. Nothing can be read afterwards; closing again does nothing."""

@@ -182,6 +182,10 @@ class RecordedFeed:
                 yield event
         self._reader = reader  # whoever asks for a day second by second reads its files once
 
+    def close(self) -> None:
+        """Gives up the files of the span that was read last."""
+        self._reader = None
+
     def _openings(self, start_ns: int) -> Iterator["_Opening"]:
         """What opens each day's files, from the day of ``start_ns`` on."""
         for text in self.days():

@@ -202,6 +202,9 @@ class SimulatedFeed:
             high = int(np.searchsorted(times, end_ns, side="left"))
             yield from events[low:high]
 
+    def close(self) -> None:
+        """There is nothing to give up."""
+
     # Prices
 
     def _random(self, stream: int, *index: int) -> np.random.Generator:

@@ -104,6 +104,17 @@ def test_whether_a_day_can_be_asked_for_again(read: tuple[Feed, list[FeedEvent]]
         assert list(feed.events(first, last + 1)) == [event for event in events if event.time_ns <= last]
 
 
+def test_a_feed_may_be_closed_again_and_what_can_be_repeated_goes_on(read: tuple[Feed, list[FeedEvent]]) -> None:
+    feed, events = read
+    feed.close()
+    feed.close()
+    if feed.repeatable:
+        assert next(feed.events(events[0].time_ns, events[-1].time_ns)) == events[0]
+    else:
+        with pytest.raises(FeedError, match="closed"):
+            next(feed.events(*ANY_TIME))
+
+
 @pytest.mark.parametrize("kind", ["simulated", "recorded"])
 def test_a_span_may_be_cut_anywhere(kind: str, tmp_path: Path) -> None:
     make = {"simulated": simulated, "recorded": recorded}[kind]

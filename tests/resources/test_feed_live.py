@@ -384,6 +384,17 @@ def test_a_reader_that_falls_behind_is_told_what_it_lost(monkeypatch: pytest.Mon
     assert feed.counts["dropped", "binance_spot"] == 4
 
 
+def test_who_waits_for_a_feed_that_is_closed_is_told() -> None:
+    feed = live_feed(ScriptedExchange([market("BTC")], books=[book(1, 2)]))
+    events = feed.events(*ANY_TIME)
+    assert isinstance(next(events), Quote)
+    closing = threading.Timer(0.05, feed.close)
+    closing.start()
+    with pytest.raises(FeedError, match="the feed is closed"):
+        next(events)
+    closing.join()
+
+
 def test_what_no_one_foresaw_reaches_the_reader() -> None:
     feed = live_feed(ScriptedExchange([market("BTC")], books=[ZeroDivisionError("a bug")]))
     with pytest.raises(FeedError, match="a bug"):
