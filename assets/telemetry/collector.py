@@ -7,6 +7,7 @@ outlive the process.
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assets.telemetry.bad_telemetry import BadTelemetry
@@ -28,12 +29,31 @@ _BLOCK_MS = 1_000
 _RETRY_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class CollectorHealth:
+    """How the collector fares: attempts that failed since it began, and why the newest one did ("" where it did not).
+
+    Redis away, or a store that does not answer, is no failure of it: what publishes and what trades tells of these.
+    """
+
+    errors: int
+    failed: str
+
+
 class Collector:
-    """Collects in a thread of its own until ``close``. Redis away, or a store that does not answer, is tried again."""
+    """Collects in a thread of its own until ``close``; whatever goes wrong is tried again.
+
+    A stored document that cannot be read is told of until somebody has repaired it or taken it away.
+    """
 
     def __init__(self, consumer: "Consumer", store: Store, source: str) -> None:
-        self._consumer = consumer
-        self._samples = stored_samples(store, source)
+        self._consumer, self._key = consumer, samples_key(source)
+        self._health = CollectorHealth(0, "")
+        self._samples: tuple[Sample, ...] = ()
+        try:
+            self._samples = stored_samples(store, source)
+        except (ValueError, LookupError, TypeError) as error:
+            self._fail(error)  # samples are not worth a trade: the trader begins without them
         self._lost = False  # it was said that Redis is away
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry-collector", daemon=True)
@@ -42,7 +62,7 @@ class Collector:
     def connected(cls, redis_url: str, store: Store, source: str, clock: Clock) -> "Collector | None":
         """A running collector, None without an address. Does not wait for Redis to answer.
 
-        Raises BusError for an address that cannot be one, StoreError when the stored samples cannot be read.
+        Raises BusError for an address that cannot be one, StoreError when the store does not answer.
         """
         if not redis_url:
             return None
@@ -64,6 +84,10 @@ class Collector:
         """The newest, oldest first; those of an earlier process too."""
         return self._samples
 
+    def health(self) -> CollectorHealth:
+        """As of the newest attempt."""
+        return self._health
+
     def close(self) -> None:
         """Stop reading. What is not yet handled is read another time."""
         self._stop.set()
@@ -74,14 +98,27 @@ class Collector:
 
         while not self._stop.is_set():
             try:
-                if self._consumer.poll(_BLOCK_MS):
+                if self._consumer.poll(_BLOCK_MS) or self._health.failed:
                     self._samples = tuple(samples_of(self._consumer.state()["samples"]))
                 self._lost = False
+                if self._health.failed:
+                    _log.warning("samples of the streams are collected again")
+                    self._health = CollectorHealth(self._health.errors, "")
             except (RedisError, StoreError, OSError) as error:
                 if not self._lost:
                     _log.warning("samples of the streams cannot be collected: %s", type(error).__name__)
                 self._lost = True
                 self._stop.wait(_RETRY_S)
+            except Exception as error:  # whatever it is: a thread that ended would leave old samples standing as new
+                self._fail(error)
+                self._stop.wait(_RETRY_S)
+
+    def _fail(self, error: Exception) -> None:
+        """Count it, show it, and log it unless that was the last thing logged of it."""
+        failed = f"{type(error).__name__}: {error}"
+        if failed != self._health.failed:
+            _log.error("samples of the streams cannot be collected in %s: %s", self._key, failed, exc_info=error)
+        self._health = CollectorHealth(self._health.errors + 1, failed)
 
 
 def with_sample(state: Document, entry: "Entry", read_ms: int) -> Document:

@@ -352,9 +352,14 @@ def sample_rows(samples: Iterable[Sample]) -> list[list[object]]:
     return [[each.time_ns, each.latency_ns, each.lag_ns, each.id] for each in samples]
 
 
-def samples_of(rows: Iterable[tuple[int, int, int, str]]) -> Iterator[Sample]:
-    """What ``sample_rows`` wrote."""
-    return (Sample(*row) for row in rows)
+def samples_of(rows: Iterable[object]) -> Iterator[Sample]:
+    """What ``sample_rows`` wrote. Raises BadTelemetry for a row that it would not write."""
+    for row in rows:
+        match row:
+            case [int(time_ns), int(latency_ns), int(lag_ns), str(name)]:
+                yield Sample(time_ns, latency_ns, lag_ns, name)
+            case _:
+                raise BadTelemetry("sample", f"{row!r:.100} is none")
 
 
 def samples_key(source: str) -> str:

@@ -12,6 +12,7 @@ beat. What it shows is ``telemetry/<source>/live.json``, replaced whole at each 
 | levels | each service level: name, value, unit, rule, target, samples, needed, met (null: undecided), reason |
 | alarms | each alarm: name, firing (null: cannot be judged), detail, since_ns, last_notice_ns, suppressed, .. |
 | bus | the publisher's health (``resources.bus.BusHealth``), ids as text; null without Redis |
+| collector | who reads the samples (``collector.CollectorHealth``): errors, failed ("": it reads); null without Redis |
 | rejected | refused feed events by reason |
 | last_trade | the newest closed trade of the day by its metrics' names, with closed_ns; null while there is none |
 | errors, handled | what the tick's rate is made of |
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from assets.telemetry.alarms import AlarmBook, Readings
 from assets.telemetry.bad_telemetry import BadTelemetry
+from assets.telemetry.collector import CollectorHealth
 from assets.telemetry.day_record import (
     HOUR_NS,
     MINUTE_NS,
@@ -109,7 +111,7 @@ class Watch:
     trader was killed, except those of publishing: ``latency_ms_p95`` is of the samples of the last hour (undefined
     without Redis), and ``errors_rate`` of the UTC day: refused orders and halts, and the publisher's failed, refused
     and dropped records, of the day's records and all it published or failed to since the publisher began (a record that
-    could not be measured with counts as an error too).
+    could not be measured with counts as an error too, and so does each failed attempt of the collector).
     """
 
     def __init__(self, store: Store, source: str, grid_seconds: int, since_ns: int) -> None:
@@ -128,6 +130,7 @@ class Watch:
         self._levels: tuple[ServiceLevel, ...] = ()
         self._levels_ns: int | None = None
         self._failures = _BusFailures()
+        self._collector: CollectorHealth | None = None  # as of the newest beat
         self._bus_errors: deque[tuple[int, int]] = deque()  # when they were seen, and how many
         self._snapshot: TelemetrySnapshot | None = None
 
@@ -155,13 +158,14 @@ class Watch:
         samples: Sequence[Sample],
         *,
         naked_since_ns: int | None,
+        collector: CollectorHealth | None = None,
     ) -> Document | None:
         """What is due at ``now_ns``: nothing but noting what stands alone, if this instant of the grid was beaten.
 
         Else the tick is stored, alarms reviewed, notices logged and ``live.json`` written. Returns the tick's document
         if it was stored. None is made while P&L is unknown or older than two valuations, before a day's session begins
         and after it ended: what is shown as of now must be of now. ``counts`` are refused feed events by reason.
-        Raises StoreError.
+        ``collector`` is None without Redis. Raises StoreError.
         """
         if naked_since_ns is not None:
             self._naked_ns = max(self._naked_ns or 0, now_ns - naked_since_ns)
@@ -171,6 +175,7 @@ class Watch:
             return None
         self._beaten = instant
         self._note_bus(now_ns, bus)
+        self._note_collector(now_ns, collector)
         summary = fold.summary(now_ns)
         tick = self._tick(fold, summary, now_ns, samples)
         stored = tick is not None and append_tick(self._store, self._source, tick, self._grid_seconds)
@@ -238,13 +243,24 @@ class Watch:
             self._bus_errors.popleft()
         self._failures = seen
 
+    def _note_collector(self, now_ns: int, collector: CollectorHealth | None) -> None:
+        new = _errors_of(collector) - _errors_of(self._collector)
+        if new > 0:
+            self._bus_errors.append((now_ns, new))
+        self._collector = collector
+
+    @property
+    def _own_errors(self) -> int:
+        """Of this process, beside the day's and the publisher's: each counts as a record handled too."""
+        return self._unusable + _errors_of(self._collector)
+
     def _tick(
         self, fold: DayFold, summary: PerformanceSummary, now_ns: int, samples: Iterable[Sample]
     ) -> MetricTick | None:
         if fold.standing is None or now_ns - fold.standing.time_ns > STATE_NS:
             return None
         latencies = (Decimal(each.latency_ns) / _MS for each in samples if now_ns - HOUR_NS < each.time_ns <= now_ns)
-        errors, handled = self._failures.errors + self._unusable, self._failures.handled + self._unusable
+        errors, handled = self._failures.errors + self._own_errors, self._failures.handled + self._own_errors
         return fold.tick(now_ns, summary, latencies, errors, handled)
 
     def _heartbeats(self, now_ns: int) -> deque[Heartbeat]:
@@ -329,10 +345,11 @@ class Watch:
             "levels": [asdict(level) for level in self._levels],
             "alarms": [asdict(alarm) for alarm in alarms],
             "bus": None if bus is None else _health(bus),
+            "collector": None if self._collector is None else asdict(self._collector),
             "rejected": dict(counts),
             "last_trade": self._last_trade(),
-            "errors": self._fold.errors + self._failures.errors + self._unusable,
-            "handled": self._fold.handled + self._failures.handled + self._unusable,
+            "errors": self._fold.errors + self._failures.errors + self._own_errors,
+            "handled": self._fold.handled + self._failures.handled + self._own_errors,
             "series": series,
         }
         self._store.write(live_key(self._source), dump_document(document))
@@ -350,6 +367,10 @@ def _series(points: Iterable[tuple[int, Value]]) -> Document:
     for time_ns, value in points:
         series.add(time_ns, value)
     return series.document()
+
+
+def _errors_of(collector: CollectorHealth | None) -> int:
+    return 0 if collector is None else collector.errors
 
 
 def _health(bus: BusHealth) -> Document:

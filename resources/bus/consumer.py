@@ -204,7 +204,9 @@ class Consumer:
     def _load(self) -> _Progress:
         if self._cached is None:
             blob = self._store.read(self._document)
+            progress = _Progress.from_bytes(blob.data)  # before it is kept: a damaged one is read anew each time
             self._cached = blob.data, blob.version
+            return progress
         return _Progress.from_bytes(self._cached[0])
 
     @property
@@ -275,7 +277,8 @@ class Consumer:
                 read = group["entries-read"]
                 self._note_loss(end.before, 1 if read is None else max(0, removed - int(read)))
         delivered = EntryId.parse(group["last-delivered-id"])
-        self._reached = EntryId.parse(pending["min"]).before if pending["pending"] else delivered
+        # What is pending may lie beyond what is delivered, where the group was given everything again.
+        self._reached = min(EntryId.parse(pending["min"]).before, delivered) if pending["pending"] else delivered
         return done
 
     def _note_loss(self, up_to: EntryId, entries: int) -> None:

@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from assets.telemetry.bad_telemetry import BadTelemetry
-from assets.telemetry.collector import KEPT, Collector, with_sample
+from assets.telemetry.collector import KEPT, Collector, CollectorHealth, with_sample
 from assets.telemetry.day_record import Sample, samples_key, samples_of, stored_samples
 from assets.telemetry.service_levels import WINDOW_NS
 from resources.bus import EntryId
 from resources.bus.consumer import Entry
 from resources.bus.streams import END_TO_END, SIGNALS, EndToEnd
 from resources.clock import ManualClock
-from resources.documents import Document
+from resources.documents import Document, dump_document, load_document
 from tests.memory_store import MemoryStore
 from tests.redis_server import RedisServer, needs_redis, redis_server
 from tests.resources.bus_parts import T0_MS, confirmation
@@ -53,6 +54,12 @@ def test_the_newest_samples_of_72_hours_are_kept_and_no_more_than_fit() -> None:
     assert state["samples"][0][0] == (T0_MS + 5) * MS_NS
     later_ms = T0_MS + KEPT + WINDOW_NS // MS_NS
     assert len(with_sample(state, an_entry(0, later_ms), later_ms)["samples"]) == 5
+
+
+@pytest.mark.parametrize("row", [[1, 2, 3], [1, 2, 3, "a", "b"], ["1", 2, 3, "a"], [1, None, 3, "a"], [1, 2, 3, 4], 7])
+def test_a_stored_sample_that_is_none_is_refused(row: Any) -> None:
+    with pytest.raises(BadTelemetry, match="sample"):
+        list(samples_of([row]))
 
 
 def test_what_is_no_measurement_is_refused() -> None:
@@ -126,6 +133,55 @@ def test_an_entry_that_is_none_is_put_aside_and_the_rest_collected(server: Redis
     assert any(key.startswith("telemetry/simulated/e2e/dead/") for key in store.contents())
 
 
+def damaged(data: bytes) -> bytes:
+    """The group's document with its samples left out, whole JSON otherwise."""
+    document = load_document(data)
+    del document["state"]["samples"]
+    return dump_document(document)
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "torn": (lambda data: data[: len(data) // 2], "JSONDecodeError"),
+    "another document": (lambda _: b"{}\n", "KeyError: 'state'"),
+    "without samples": (damaged, "KeyError: 'samples'"),
+    "a sample without its id": (lambda data: data.replace(b',"signals:paper#00000001"', b""), "BadTelemetry: sample"),
+    "a sample at no time": (
+        lambda data: data.replace(str((T0_MS + 1) * MS_NS).encode(), b'"noon"'),
+        "BadTelemetry: sample",
+    ),
+}
+
+
+@needs_redis
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_document_is_told_and_collecting_goes_on_once_it_is_taken_away(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    monkeypatch.setattr("assets.telemetry.collector._RETRY_S", 0.05)
+    damage, reason = DAMAGES[name]
+    server.client().flushall()
+    store, key = MemoryStore(), samples_key("SIMULATED")
+    publish(server, 1)
+    before = collecting(server, store)
+    await_that(lambda: len(before.samples()) == 1, "the first")
+    store.write(key, damage(store.read(key).data))
+    publish(server, 2)
+    await_that(lambda: before.health().failed != "", "the damage is told")
+    await_that(lambda: before.health().errors > 1, "it is tried again")
+    before.close()
+    again = collecting(server, store)  # a trader that starts now trades all the same
+    try:
+        assert reason in again.health().failed
+        assert again.samples() == ()
+        store.delete(key)
+        await_that(lambda: len(again.samples()) == 2, "both, read once more")
+        await_that(lambda: again.health().failed == "", "the end of it")
+        assert again.health().errors > 0
+    finally:
+        again.close()
+    assert len([each for each in caplog.records if "cannot be collected" in each.getMessage()]) < 10
+
+
 @needs_redis
 def test_a_redis_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("assets.telemetry.collector._RETRY_S", 0.05)
@@ -140,6 +196,7 @@ def test_a_redis_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.
         server.start()  # it kept nothing
         publish(server, 3)
         await_that(lambda: len(collector.samples()) == 3, "after Redis came back empty")
+        assert collector.health() == CollectorHealth(0, "")  # the publisher's health tells of Redis
         assert Decimal(collector.samples()[-1].time_ns) == (T0_MS + 3) * MS_NS
     finally:
         collector.close()

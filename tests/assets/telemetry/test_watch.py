@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.telemetry.collector import CollectorHealth
 from assets.telemetry.day_record import (
     MINUTE_NS,
     Sample,
@@ -295,6 +296,27 @@ def test_failures_of_the_publisher_are_errors_and_a_new_publisher_counts_from_ze
     errors = {alarm["name"]: alarm for alarm in live(store)["alarms"]}["errors"]
     assert "3 errors in the last minute" in errors["detail"]
     assert not errors["firing"]
+
+
+def test_a_collector_that_fails_is_shown_and_its_failures_are_errors() -> None:
+    store = MemoryStore()
+    watch = watch_of(store, steady(5))
+    now_ns = T0 + 5 * MINUTE_NS
+    beat(watch, now_ns)
+    assert live(store)["collector"] is None
+    failing = CollectorHealth(11, "KeyError: 'state'")
+    tick = beat(watch, now_ns + GRID * SECOND, bus=HEALTH, collector=failing)
+    document = live(store)
+    assert document["collector"] == {"errors": 11, "failed": "KeyError: 'state'"}
+    assert (document["errors"], document["handled"]) == (11, len(steady(5)) + 90 + 11)
+    assert {alarm["name"]: alarm for alarm in document["alarms"]}["errors"]["firing"]
+    assert tick is not None
+    assert tick["errors_rate"] > 0
+    # A publisher that began anew counts from zero, and the collector's failures are not new by that.
+    beat(watch, now_ns + 2 * GRID * SECOND, bus=replace(HEALTH, published=0), collector=replace(failing, failed=""))
+    errors = {alarm["name"]: alarm for alarm in live(store)["alarms"]}["errors"]
+    assert "11 errors in the last minute" in errors["detail"]
+    assert live(store)["collector"]["failed"] == ""
 
 
 def test_an_alarm_is_said_once_and_held_back_for_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
