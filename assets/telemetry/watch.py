@@ -157,18 +157,21 @@ class Watch:
         bus: BusHealth | None,
         samples: Sequence[Sample],
         *,
-        naked_since_ns: int | None,
+        naked_ns: int | None,
         collector: CollectorHealth | None = None,
     ) -> Document | None:
-        """What is due at ``now_ns``: nothing but noting what stands alone, if this instant of the grid was beaten.
+        """What is due at ``now_ns``: nothing but noting what stood alone, if this instant of the grid was beaten.
+
+        ``naked_ns`` is the longest that one leg stood without its other since the last call, one that still does
+        included; None when none did. The alarm is given the longest since its last review.
 
         Else the tick is stored, alarms reviewed, notices logged and ``live.json`` written. Returns the tick's document
         if it was stored. None is made while P&L is unknown or older than two valuations, before a day's session begins
         and after it ended: what is shown as of now must be of now. ``counts`` are refused feed events by reason.
         ``collector`` is None without Redis. Raises StoreError.
         """
-        if naked_since_ns is not None:
-            self._naked_ns = max(self._naked_ns or 0, now_ns - naked_since_ns)
+        if naked_ns is not None:
+            self._naked_ns = max(self._naked_ns or 0, naked_ns)
         instant = now_ns // (self._grid_seconds * 10**9)
         fold = self._fold
         if instant == self._beaten or fold is None or day_of(now_ns) != fold.day:

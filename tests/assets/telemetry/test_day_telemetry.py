@@ -124,7 +124,7 @@ def resident(store: MemoryStore, records: list[Document], *, lag_ns: int = 0) ->
         now_ns = T0 + number * 10 * SECOND + SECOND
         while waiting and waiting[0].get("time_ns", waiting[0].get("closed_ns")) <= now_ns - lag_ns:
             watch.take(waiting.pop(0))
-        watch.beat(now_ns, {}, None, (), naked_since_ns=None)
+        watch.beat(now_ns, {}, None, (), naked_ns=None)
     watch.close_day()
 
 

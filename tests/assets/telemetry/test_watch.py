@@ -51,7 +51,7 @@ def watch_of(store: Store, records: list[Document], since_ns: int = T0) -> Watch
 
 
 def beat(watch: Watch, now_ns: int, samples: tuple[Sample, ...] = (), **changes: Any) -> Document | None:
-    given: dict[str, Any] = {"counts": {}, "bus": None, "naked_since_ns": None} | changes
+    given: dict[str, Any] = {"counts": {}, "bus": None, "naked_ns": None} | changes
     counts, bus = given.pop("counts"), given.pop("bus")
     return watch.beat(now_ns, counts, bus, samples, **given)
 
@@ -326,7 +326,7 @@ def test_an_alarm_is_said_once_and_held_back_for_ten_minutes(caplog: pytest.LogC
         for number in range(70):
             now_ns = T0 + number * GRID * SECOND
             watch.take(point(now_ns, "0"))
-            beat(watch, now_ns, naked_since_ns=now_ns - SECOND)
+            beat(watch, now_ns, naked_ns=SECOND)
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("naked_position")]
     assert len(said) == 2
     assert said[1].endswith("(and 59 times more since it was last told)")
@@ -337,13 +337,25 @@ def test_a_leg_that_stood_alone_between_two_beats_is_not_forgotten() -> None:
     watch = watch_of(store, steady(5))
     now_ns = T0 + 5 * MINUTE_NS
     beat(watch, now_ns)
-    beat(watch, now_ns + 2 * SECOND, naked_since_ns=now_ns + SECOND)
+    beat(watch, now_ns + 2 * SECOND, naked_ns=SECOND)
+    beat(watch, now_ns + 3 * SECOND, naked_ns=SECOND // 10)  # a shorter one afterwards does not hide it
+    beat(watch, now_ns + 4 * SECOND)
     beat(watch, now_ns + GRID * SECOND)
     naked = {alarm["name"]: alarm for alarm in live(store)["alarms"]}["naked_position"]
     assert naked["firing"]
     assert naked["detail"] == "one leg stood alone for 1.000 s"
     beat(watch, now_ns + 2 * GRID * SECOND)
     assert not {alarm["name"]: alarm for alarm in live(store)["alarms"]}["naked_position"]["firing"]
+
+
+def test_a_leg_that_stood_alone_before_the_day_began_is_told_with_its_first_review() -> None:
+    store = MemoryStore()
+    watch = watch_of(store, [])
+    assert beat(watch, T0, naked_ns=SECOND) is None  # no session yet, nothing to show
+    for record in steady(5):
+        watch.take(record)
+    beat(watch, T0 + 5 * MINUTE_NS)
+    assert {alarm["name"]: alarm for alarm in live(store)["alarms"]}["naked_position"]["firing"]
 
 
 def test_uptime_counts_the_time_a_killed_trader_was_away() -> None:
