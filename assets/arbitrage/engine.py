@@ -46,7 +46,17 @@ from assets.arbitrage.exchange import Exchange, Filled, check_order
 from assets.arbitrage.exits import ExitWatch, Holding, exit_conditions, exit_watch
 from assets.arbitrage.funding import funding_payment
 from assets.arbitrage.legs import naked_since
-from assets.arbitrage.model import ExitReason, Leg, OrderSide, OrderStatus, OrderType, PaperTrade, Purpose, TradeStatus
+from assets.arbitrage.model import (
+    ExitReason,
+    Leg,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PaperTrade,
+    Purpose,
+    SimulatedOrder,
+    TradeStatus,
+)
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
@@ -415,7 +425,7 @@ class Engine:
         )
         trade.fees = EXACT.add(trade.fees, fee)
         if order.limit is None and trade.leg_outs.get(trade.phase) is False:
-            self._count_hedge(trade, leg, order.side, fill, fee)
+            self._count_hedge(trade, leg, order.side, fill.size, fill.price * fill.size, fee)
         leg.fill(order.side, fill.price, fill.size, time_ns)
         trade.watch = None
         order.remaining = fill.remaining
@@ -788,7 +798,7 @@ class Engine:
                 trade.waiting = True
                 return
         for step in steps:
-            if not trade.leg_outs or trade.phase not in trade.leg_outs:
+            if not trade.naked:
                 purpose = Purpose.EXIT
             elif step.side is step.leg.leg.opening_side or not trade.entering:
                 purpose = Purpose.HEDGE
@@ -822,17 +832,17 @@ class Engine:
         size = floor_to(min(self._takes(step, now_ns) for step in steps), trade.pair.grid)
         return [step._replace(size=size) for step in steps] if size else []
 
-    def _count_hedge(self, trade: _Trade, leg: _Leg, side: OrderSide, fill: Filled, fee: Decimal) -> None:
+    def _count_hedge(self, trade: _Trade, leg: _Leg, side: OrderSide, size: int, notional: int, fee: Decimal) -> None:
         """What a hedge's fill lost: against the planned price where it completes what was planned, with the fees of
         the round trip where it takes the filled leg back."""
-        trade.hedged += fill.size
-        trade.hedge_notional += fill.price * fill.size
+        trade.hedged += size
+        trade.hedge_notional += notional
         if trade.entering and side is not leg.leg.opening_side:
             entry = Fraction(leg.paid, leg.opened)
-            fees = Fraction(fee) * UNITS**2 + entry * fill.size * Fraction(leg.listing.taker_fee)
-            trade.hedge_loss += side.sign * (fill.price - entry) * fill.size + fees
+            fees = Fraction(fee) * UNITS**2 + entry * size * Fraction(leg.listing.taker_fee)
+            trade.hedge_loss += side.sign * (notional - entry * size) + fees
         else:
-            trade.hedge_loss += side.sign * (fill.price - leg.plan) * fill.size
+            trade.hedge_loss += side.sign * (notional - leg.plan * size)
 
     def _log_hedged(self, trade: _Trade, now_ns: int) -> None:
         if trade.leg_outs.get(trade.phase) is not False:
@@ -1081,27 +1091,21 @@ class Engine:
         trade.projected = value.projected_profit_usd
         trade.orders = len(value.orders)
         trade.fees, trade.funding, trade.leg_out_cost = value.fees_usd, value.funding_usd, value.leg_out_cost_usd
+        for event in (value.leg_out_event, value.exit_leg_out_event):
+            if event is not None:
+                trade.leg_outs[event.phase] = event.hedge_executed
+        trade.stage = _Stage.ENTRY_SETTLE if value.status is TradeStatus.PENDING else _Stage.EXIT_SETTLE
         for order in value.orders.values():
-            leg = legs[order.leg]
-            leg.plan = to_units(order.price)
-            if order.filled_at is not None:
-                size, notional = to_units(order.filled_size), int(order.filled_notional.scaleb(_SQUARED, context=EXACT))
-                opening = order.side is order.leg.opening_side
-                leg.held += size if opening else -size
-                leg.cash += order.side.sign * notional
-                leg.opened += size if opening else 0
-                leg.paid += notional if opening else 0
-                if not leg.held:
-                    leg.realised, leg.cash = leg.realised + leg.cash, 0
+            if order.purpose is Purpose.ENTRY:
+                legs[order.leg].plan = to_units(order.price)
         # A leg that was never ordered was planned at the other's price and the spread.
         spread = 1 + Fraction(value.entry_spread_bps) / 10_000
         legs[Leg.LONG].plan = legs[Leg.LONG].plan or round(legs[Leg.SHORT].plan / spread)
         legs[Leg.SHORT].plan = legs[Leg.SHORT].plan or round(legs[Leg.LONG].plan * spread)
-        for event in (value.leg_out_event, value.exit_leg_out_event):
-            if event is not None:
-                trade.leg_outs[event.phase] = event.hedge_executed
+        for order in value.orders.values():
+            self._restore_order(trade, legs[order.leg], order)
         if value.status is TradeStatus.PENDING:
-            trade.stage, trade.reason = _Stage.ENTRY_SETTLE, "restart"
+            trade.reason = "restart"
             return trade
         if value.entry_unrealized_usd is None or value.status is TradeStatus.CLOSED:
             raise ValueError(f"trade {value.id} is {value.status} and cannot be taken up")
@@ -1109,9 +1113,29 @@ class Engine:
         if value.status is TradeStatus.ACTIVE:
             trade.stage = _Stage.ACTIVE
         else:
-            trade.stage, trade.urgent = _Stage.EXIT_SETTLE, True
-            trade.reason = value.exit_reason or ""
+            trade.urgent, trade.reason = True, value.exit_reason or ""
         return trade
+
+    def _restore_order(self, trade: _Trade, leg: _Leg, order: SimulatedOrder) -> None:
+        """What an order planned and filled, and what it lost if it belongs to a hedge that is not finished."""
+        if order.purpose is Purpose.EXIT:
+            leg.plan = to_units(order.price)
+        if order.filled_at is None:
+            return
+        size, notional = to_units(order.filled_size), int(order.filled_notional.scaleb(_SQUARED, context=EXACT))
+        opening = order.side is leg.leg.opening_side
+        # Hedges of the entry open or unwind, those of the exit close: what is of the other phase was counted then.
+        hedging = order.purpose is Purpose.UNWIND or (order.purpose is Purpose.HEDGE and opening)
+        if not trade.entering:
+            hedging = order.purpose is Purpose.HEDGE and not opening
+        if hedging and trade.leg_outs.get(trade.phase) is False:
+            self._count_hedge(trade, leg, order.side, size, notional, order.fee)
+        leg.held += size if opening else -size
+        leg.cash += order.side.sign * notional
+        leg.opened += size if opening else 0
+        leg.paid += notional if opening else 0
+        if not leg.held:
+            leg.realised, leg.cash = leg.realised + leg.cash, 0
 
     # Bookkeeping
 

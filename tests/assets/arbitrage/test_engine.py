@@ -24,7 +24,7 @@ from assets.arbitrage.events import (
     TradeProposed,
     Valued,
 )
-from assets.arbitrage.model import Leg, OrderStatus, OrderType, Purpose, TradeStatus
+from assets.arbitrage.model import Leg, OrderStatus, OrderType, PaperTrade, Purpose, TradeStatus
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.properties import naked_legs_alarmed, no_naked_leg
 from assets.arbitrage.rules import MILLISECOND, Rules
@@ -797,6 +797,43 @@ def test_a_leg_that_was_naked_too_long_before_the_restart_is_alarmed_at_once(des
     desk.restart()
     assert len(desk.words(Halted)) == 1
     sound(desk)
+
+
+@pytest.mark.parametrize("entering", [True, False])
+def test_what_a_hedge_has_cost_so_far_outlives_a_kill(entering: bool) -> None:
+    def played(killed: bool) -> PaperTrade:
+        desk = Desk()
+        if entering:
+            desk.rates()
+            desk.apart()
+            desk.wait(10)
+            desk.quote(0, 99, 99.01, bid_size=30)
+            desk.interrupt(1)  # 99 are bought and cannot be sold there
+            desk.wait(35)  # 50 of them are sold again where they came from
+        else:
+            desk.open_trade()
+            desk.quote(0, 95, 95.01)
+            desk.quote(1, 101, 101.01)
+            desk.wait(5)
+            desk.interrupt(1)  # 50 are sold, and not bought back
+            desk.wait(18)
+            desk.quote(1, 102, 102.01, ask_size=12)
+            desk.wait(22)  # 20 of them are, a dollar above
+        hedge = list(desk.only_trade.orders.values())[-1]
+        assert hedge.filled_size == (50 if entering else 20)
+        if killed:
+            desk.restart()
+        desk.quote(0, 95, 95.01)
+        desk.quote(1, 102, 102.01)
+        desk.wait(200)
+        assert desk.only_trade.status in (TradeStatus.CLOSED, TradeStatus.ACTIVE)
+        sound(desk)
+        return desk.only_trade
+
+    whole, killed = played(False), played(True)
+    assert whole.leg_out_cost_usd == killed.leg_out_cost_usd > 50
+    assert whole.gross_profit_usd == killed.gross_profit_usd
+    assert (whole.leg_out_event, whole.exit_leg_out_event) == (killed.leg_out_event, killed.exit_leg_out_event)
 
 
 def test_a_trade_on_a_venue_that_is_gone_cannot_be_taken_up(desk: Desk) -> None:
