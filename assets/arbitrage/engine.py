@@ -275,6 +275,8 @@ class Engine:
         self.portfolio = portfolio
         self.scanner = scanner
         self.listings = tuple(listings)
+        self._indices = {(listing.venue, listing.symbol): index for index, listing in enumerate(self.listings)}
+        self._unlisted: list[str] = []  # what trades that are left alone hold
         self._rules = rules
         self._write = write
         self._timers = Timers()
@@ -1017,7 +1019,7 @@ class Engine:
 
     def _tick(self, now_ns: int) -> None:
         """Value the portfolio as if it were closed now: price P&L not yet posted, less the fees of closing."""
-        money, missing = 0, []
+        money, missing = 0, list(self._unlisted)
         for trade in self._trades.values():
             for leg in trade.legs.values():
                 if not leg.held:
@@ -1057,34 +1059,38 @@ class Engine:
         Orders that were working are gone with the process that simulated them and are logged as cancelled
         (``restart``). An entry of which nothing filled is abandoned; legs that differ are hedged as soon as their books
         are known, and halt the trader once they have differed for longer than the time allowed, the time in which
-        nobody watched included; a trade that was being left is left at the market. Active trades go on. Raises
-        ValueError when a trade's listing is not among the feed's.
+        nobody watched included; a trade that was being left is left at the market. Active trades go on.
+
+        A trade on a listing that the feed no longer has is left as it is, and halts the trader: nobody sees its prices
+        until a later session lists it again.
         """
         self._timers.run_through(now_ns)
         self._now_ns = max(self._now_ns, now_ns)
+        left: list[str] = []
         for value in self.portfolio.open_trades:
-            trade = self._restored(value)
-            self._hold(trade)
             for order in value.orders.values():
                 if order.status is OrderStatus.PENDING:
                     self._emit(OrderCancelled(self._seq, now_ns, order.id, "restart"))
+            if unlisted := [place for place in _places(value).values() if place not in self._indices]:
+                self._unlisted += [" ".join(place) for place in unlisted]
+                left.append(f"{' and '.join(map(' '.join, unlisted))} (trade {value.id})")
+                continue
+            trade = self._restored(value)
+            self._hold(trade)
             if value.status is TradeStatus.ACTIVE:
                 continue
             trade.alarmed = value.id in self.portfolio.halted
             self._guard(trade, now_ns, naked_since(value))
             self._settle(trade, now_ns)
+        if left:
+            reason = f"open trades are left alone, the feed does not list {', '.join(left)}"
+            if reason != self.portfolio.halted:
+                self._emit(Halted(self._seq, now_ns, reason))
 
     def _restored(self, value: PaperTrade) -> _Trade:
-        indices = {(listing.venue, listing.symbol): index for index, listing in enumerate(self.listings)}
         legs = {}
-        places = {
-            Leg.LONG: (value.long_exchange, value.long_symbol),
-            Leg.SHORT: (value.short_exchange, value.short_symbol),
-        }
-        for name, place in places.items():
-            index = indices.get(place)
-            if index is None:
-                raise ValueError(f"trade {value.id} holds {' '.join(place)}, which the feed does not list")
+        for name, place in _places(value).items():
+            index = self._indices[place]
             legs[name] = _Leg(name, index, self.listings[index], 0)
         pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
         trade = _Trade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair)
@@ -1195,6 +1201,14 @@ class Engine:
     def _drop(self, order: _Order) -> None:
         order.trade.live.remove(order)
         del self._orders[order.order_id]
+
+
+def _places(value: PaperTrade) -> dict[Leg, tuple[str, str]]:
+    """Venue and symbol of each leg."""
+    return {
+        Leg.LONG: (value.long_exchange, value.long_symbol),
+        Leg.SHORT: (value.short_exchange, value.short_symbol),
+    }
 
 
 def _money(squared: int) -> Decimal:

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import (
     EntryAbandoned,
     EntryRefused,
@@ -28,7 +27,6 @@ from assets.arbitrage.model import Leg, OrderStatus, OrderType, PaperTrade, Purp
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.properties import naked_legs_alarmed, no_naked_leg
 from assets.arbitrage.rules import MILLISECOND, Rules
-from assets.arbitrage.scanner import Scanner
 from resources.feed import Depth, FundingQuote, Quote
 from tests.assets.arbitrage.trader_parts import (
     NORTH,
@@ -836,12 +834,43 @@ def test_what_a_hedge_has_cost_so_far_outlives_a_kill(entering: bool) -> None:
     assert (whole.leg_out_event, whole.exit_leg_out_event) == (killed.leg_out_event, killed.exit_leg_out_event)
 
 
-def test_a_trade_on_a_venue_that_is_gone_cannot_be_taken_up(desk: Desk) -> None:
-    desk.open_trade()
-    listings = (NORTH, listing("east"))
-    engine = Engine(listings, desk.rules, desk.log.append, fold(desk.log), Scanner(listings, desk.rules))
-    with pytest.raises(ValueError, match="south SOLUSDT, which the feed does not list"):
-        engine.recover(desk.now)
+def test_a_trade_on_a_venue_that_is_gone_is_left_alone_until_it_is_back() -> None:
+    south, west = listing("south", 20, "0.025"), listing("west", 20)
+    desk = Desk((NORTH, south, west), Rules(max_capital_share=D("0.2"), reentry_pause_ns=0))
+    desk.rates()
+    desk.rate(2, "0.0004")
+    desk.apart()
+    desk.wait(40)
+    desk.quote(2, 101, 101.01)
+    desk.wait(40)
+    gone, kept = desk.portfolio.open_trades
+    assert (gone.short_exchange, kept.short_exchange) == ("south", "west")
+    whole = desk.listings
+
+    desk.listings = (NORTH, west)
+    desk.restart()
+    halted = desk.last(Halted)
+    assert "south SOLUSDT" in halted.reason
+    assert gone.id in halted.reason
+    assert kept.id not in halted.reason
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(100)
+    assert [trade.id for trade in desk.portfolio.closed_trades] == [kept.id]
+    assert desk.portfolio.open_trades == (gone,)
+    desk.wait(60_000)
+    valued = desk.last(Valued)
+    assert (valued.unrealized, valued.missing) == (None, ("south SOLUSDT",))
+    desk.restart()
+    assert len(desk.words(Halted)) == 1, "it is said once"
+
+    desk.listings = whole
+    desk.restart()
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(100)
+    assert desk.portfolio.open_trades == ()
+    sound(desk)
 
 
 def test_partial_projection_scales_with_what_was_opened(desk: Desk) -> None:
