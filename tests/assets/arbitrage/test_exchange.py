@@ -560,7 +560,7 @@ def test_a_bad_event_is_counted_and_changes_nothing(stage: Stage, event: Quote, 
 
 
 def test_funding_is_none_of_the_venues_matching(stage: Stage) -> None:
-    stage.exchange.on_event(FundingQuote(2 * S, 0, Decimal("0.0001"), 9 * S))
+    stage.exchange.on_event(FundingQuote(2 * S, 0, Decimal("0.0001"), 9 * S, 8 * 3600 * S))
     assert not stage.exchange.rejected
     assert stage.exchange.top(0) == quote(S, 100, 10, 100.5, 10)
 

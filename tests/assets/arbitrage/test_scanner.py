@@ -93,7 +93,7 @@ def test_what_is_never_traded_is_shown_with_the_reason(first: dict, second: dict
 
 def test_spot_is_bought_without_funding_and_never_sold_short() -> None:
     spot = Scanner((listing("a", can_short=False), listing("b")), RULES)
-    spot.on_event(FundingQuote(0, 1, Decimal("0.0003"), FAR))
+    spot.on_event(FundingQuote(0, 1, Decimal("0.0003"), FAR, 8 * HOUR))
     spot.on_event(quote(0, S, *CHEAP))
     (found,) = spot.on_event(quote(1, S, *DEAR))
     assert found.funding_delta == Decimal("0.0003")
@@ -101,7 +101,7 @@ def test_spot_is_bought_without_funding_and_never_sold_short() -> None:
     assert not spot.on_event(quote(1, 2 * S, *CHEAP))
     (shown,) = spot.current(2 * S)
     assert (shown.long, shown.short, shown.tradable) == (1, 0, "no_short")
-    spot.on_event(FundingQuote(3 * S, 0, Decimal("0.0001"), FAR))
+    spot.on_event(FundingQuote(3 * S, 0, Decimal("0.0001"), FAR, 8 * HOUR))
     assert spot.refused == {"funding_on_spot": 1}
 
 
@@ -114,8 +114,8 @@ def test_a_funding_rate_is_known_until_it_is_settled() -> None:
     (shown,) = scanner.current(3 * S)
     assert (shown.tradable, shown.funding_delta) == ("no_funding", None)
     # The other rate is still that of the settlement that is over.
-    assert not scanner.on_event(FundingQuote(4 * S, 1, Decimal("0.0004"), FAR))
-    (again,) = scanner.on_event(FundingQuote(4 * S, 0, Decimal("0.0001"), FAR))
+    assert not scanner.on_event(FundingQuote(4 * S, 1, Decimal("0.0004"), FAR, 8 * HOUR))
+    (again,) = scanner.on_event(FundingQuote(4 * S, 0, Decimal("0.0001"), FAR, 8 * HOUR))
     assert again.since_ns == 2 * S
 
 
@@ -174,7 +174,7 @@ def test_the_end_of_an_opportunity_has_a_time_and_a_reason() -> None:
     )  # fmt: skip
     ends: list[tuple[Any, str]] = [
         (quote(1, 2 * S, "100.10", "100.11"), "spread_gone"),
-        (FundingQuote(2 * S, 1, Decimal("-0.005"), FAR), "funding_gone"),
+        (FundingQuote(2 * S, 1, Decimal("-0.005"), FAR, 8 * HOUR), "funding_gone"),
         (Interrupted(2 * S, 0), "interrupted"),
         (crossed, "crossed_book"),
         (empty, "empty_book"),
