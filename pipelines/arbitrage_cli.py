@@ -56,13 +56,14 @@ def _judge(desk: "ArbitrageDesk", day: str) -> None:
     from assets.arbitrage import trading_day
     from assets.arbitrage.journal import JournalError
     from assets.arbitrage.portfolio import LogError
-    from assets.arbitrage.properties import PROPERTIES
+    from assets.arbitrage.properties import PROPERTIES, naked_legs_alarmed
     from assets.arbitrage.session import SessionError
 
     try:
         stored = trading_day.StoredDay(desk, day)
         metrics = trading_day.daily_metrics(stored)["metrics"]
         violations = {judge.__name__: judge(stored.events, stored.before()) for judge in PROPERTIES}
+        alarmed = naked_legs_alarmed(stored.events, stored.before())
         if desk.feed.repeatable:
             violations["log_replays"] = trading_day.log_replays(stored)
     except (SessionError, JournalError, LogError) as error:
@@ -76,6 +77,7 @@ def _judge(desk: "ArbitrageDesk", day: str) -> None:
         ("Profit of the day", f"{metrics['realised']:+,.2f}"),
         ("fees / funding", f"{metrics['fees']:,.2f} / {metrics['funding']:+,.2f}"),
         ("leg-outs and what they cost", f"{metrics['leg_outs']} / {metrics['leg_out_loss']:,.2f}"),
+        ("naked for more than 500 ms, alarmed", alarmed[0] if alarmed else "none"),
         *((name, "holds" if not found else found[0]) for name, found in violations.items()),
     ):
         table.add_row(name, value)

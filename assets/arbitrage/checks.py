@@ -13,7 +13,11 @@ from assets.arbitrage.assets import arbitrage_portfolio, failing_plainly, opport
 # Judges of ``assets.arbitrage.properties`` by the asset that they stand on; named here so that loading is light.
 _JUDGES = {
     "capital_conserved": (arbitrage_portfolio, "Property 1: available + open = starting + flows + realised, exactly."),
-    "no_naked_leg": (paper_trades, "Property 2: legs are unequal for 500 ms at most, unless the trader halted."),
+    "no_naked_leg": (
+        paper_trades,
+        "Property 2: legs are unequal for 500 ms at most, but for what the trader halted over.",
+    ),
+    "naked_legs_alarmed": (paper_trades, "No leg was naked for more than 500 ms while the trader had halted over it."),
     "queue_fills_accurate": (paper_trades, "Property 3: a resting order fills once the threshold has traded."),
     "slippage_realistic": (paper_trades, "Property 4: market fills pay 2 to 5 bps, and what the book asks for."),
     "pnl_accurate": (arbitrage_portfolio, "Property 5: cumulative P&L is the sum of trades, leg-outs counted once."),
@@ -21,13 +25,18 @@ _JUDGES = {
     "leg_outs_logged": (paper_trades, "Property 7: each leg-out is logged once, before its hedge, and counted once."),
     "ledger_agrees": (arbitrage_portfolio, "The desk's ledger comes to the same cash and positions."),
 }
+_WARNING = frozenset({"naked_legs_alarmed"})  # no property of the brief: people were told when it happened
 _SHOWN = 10
 
 
-def _result(violations: Sequence[str], looked_at: dict[str, int]) -> dg.AssetCheckResult:
+def _result(
+    violations: Sequence[str],
+    looked_at: dict[str, int],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not violations,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=severity,
         description="; ".join(violations[:_SHOWN]) or None,
         metadata={**looked_at, "violations": len(violations)},
     )
@@ -50,7 +59,8 @@ def _property_check(name: str) -> dg.AssetChecksDefinition:
             violations = getattr(properties, name)(day.events, before)
         except LogError as error:  # what cannot have happened keeps no property
             violations = [str(error)]
-        return _result(violations, {"events": len(day.events)})
+        severity = dg.AssetCheckSeverity.WARN if name in _WARNING else dg.AssetCheckSeverity.ERROR
+        return _result(violations, {"events": len(day.events)}, severity)
 
     return check
 

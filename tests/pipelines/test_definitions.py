@@ -58,6 +58,7 @@ SPEAKING_ONLY = {
     "walk_forward_report": {"acceptance"},
     "opportunities": {"signals_were_opportunities"},
     "paper_trades": {
+        "naked_legs_alarmed",
         "no_naked_leg",
         "queue_fills_accurate",
         "slippage_realistic",
