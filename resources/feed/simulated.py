@@ -3,8 +3,12 @@
 Every event is a function of (seed, hour), drawn hour by hour from generators of their own, so that the events of a
 span do not depend on how or in what order the spans are asked for. Each asset has one common price, a diffusion
 pinned at midnights and at full hours. A venue's price deviates from it by a few basis points that revert within
-minutes and, several times a day, by a dislocation of 40 to 120 that builds up within seconds and decays over a few:
-what the paper trader trades. A dislocated asset trades more. Nothing in here knows of the trader.
+minutes and, about once a day, by a dislocation of 35 to 65 that builds up within seconds and decays over a quarter of
+an hour: what the paper trader trades. A dislocated asset trades more. Nothing in here knows of the trader.
+
+Nothing is promised by it either. How many dislocations there are, how high and how long was chosen so that the paper
+trader, over days of several seeds, neither earns nor loses much: some days end above, some below, and in a day wins,
+losses and broken legs mix. The result of a simulated day shows how the trader works, and not what it would earn.
 
 ``reverting=False`` is the market in which there is nothing to earn: deviations are sums of independent symmetric
 steps, their dislocations stay. A trader that earns on it beyond noise is a broken trader. It starts anew each midnight
@@ -55,11 +59,11 @@ _ANCHORS, _DAYS, _PATHS, _DEVIATIONS, _DISLOCATIONS, _EVENTS, _FUNDING = range(7
 
 _LEVEL_DAYS = 60.0  # time in which a price forgets that it left its usual level
 _NOISE_SECONDS = 90.0  # time in which a venue's everyday deviation reverts
-_NOISE = 1.5e-4  # its standard deviation, a fraction of the price
-_DISLOCATIONS_A_DAY = 3.5  # of one listing
-_PEAK = (40e-4, 120e-4)  # of a dislocation, a fraction of the price
+_NOISE = 3e-4  # its standard deviation, a fraction of the price
+_DISLOCATIONS_A_DAY = 1.25  # of one listing
+_PEAK = (35e-4, 65e-4)  # of a dislocation, a fraction of the price
 _RISE_SECONDS = (0.5, 3.0)  # to the peak: one large order sweeps a venue
-_FALL_SECONDS = (60.0, 300.0)  # from it, by a factor of e
+_FALL_SECONDS = (300.0, 1100.0)  # from it, by a factor of e
 _FORGOTTEN_SECONDS = 6 * _HOUR  # when nothing is left of one
 _QUOTE_SECONDS = 1.7  # between quotes of a listing, on average
 _TRADE_SECONDS = 5.0  # between its trades, while the asset is calm

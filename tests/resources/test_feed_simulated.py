@@ -163,14 +163,15 @@ def deviations(events: Iterable[FeedEvent], every_ns: int) -> dict[int, list[flo
     return sampled
 
 
-def test_venues_come_apart_several_times_a_day_and_come_together_again(day: list[FeedEvent]) -> None:
+def test_most_venues_come_apart_within_a_day_and_come_together_again(day: list[FeedEvent]) -> None:
     widest = []
     for levels in deviations(day, 10 * SECOND).values():
         far = np.abs(levels) > 20e-4
         widest.append(max(np.abs(levels)))
-        assert 0 < far.mean() < 0.15
+        assert far.mean() < 0.1
         assert np.median(np.abs(levels)) < 4e-4
-    assert max(widest) > 60e-4
+    assert sum(each > 20e-4 for each in widest) >= len(LISTINGS) / 2
+    assert max(widest) < 65e-4
 
 
 def recall(events: Iterable[FeedEvent]) -> float:
@@ -186,7 +187,7 @@ def test_deviations_revert_or_have_no_memory(day: list[FeedEvent]) -> None:
     assert abs(recall(wandering)) < 0.1
 
 
-def test_both_markets_come_apart_at_the_same_times_and_only_one_comes_together(day: list[FeedEvent]) -> None:
-    wandering = SimulatedFeed(7, reverting=False).events(DAY, DAY + 3 * HOUR_NS)
+def test_only_one_of_the_markets_comes_together_until_its_day_ends(day: list[FeedEvent]) -> None:
+    wandering = SimulatedFeed(7, reverting=False).events(DAY + 22 * HOUR_NS, DAY + 24 * HOUR_NS)
     apart = np.abs(list(deviations(wandering, 60 * SECOND).values())).mean()
     assert apart > 3 * np.abs(list(deviations(day, 60 * SECOND).values())).mean()
