@@ -317,6 +317,30 @@ def test_the_bounds_of_the_exit_conditions_are_inclusive_to_the_last_digit(
     assert exits_have_reasons(log.events, Portfolio()) == []
 
 
+@pytest.mark.parametrize(
+    ("unrealized", "named"),
+    [("0.16875", "profit_target"), ("0.16874999", None), ("-0.35625", "loss_limit"), ("-0.35624999", None)],
+)
+def test_the_bounds_of_a_trade_opened_in_part_are_those_of_what_was_filled(unrealized: str, named: str | None) -> None:
+    """Three eighths of a projected 0.5, entered at -0.3: the target is 0.16875, the limit -0.35625."""
+    log = LogWriter()
+    trade = log.propose("8")
+    for leg in Leg:
+        log.trade_leg(trade, leg, Purpose.ENTRY, "3", "100")
+    log.open(trade)
+    reason = named or "funding_convergence"
+    log.write(
+        TradeExiting,
+        trade_id=trade,
+        reason=reason,
+        conditions=(reason,),
+        unrealized_pnl=D(unrealized),
+        spread_bps=D(3),
+        funding_delta=D("0.00005") if named else D("0.00004999"),
+    )
+    assert exits_have_reasons(log.events, Portfolio()) == []
+
+
 def test_a_naked_leg_is_excused_by_the_alarm_only() -> None:
     log = LogWriter()
     trade = log.propose()

@@ -63,6 +63,19 @@ def test_an_open_trade_is_valued_at_the_sides_it_would_be_closed_at_with_all_fou
     assert (row.funding_delta, row.missing) == (Decimal("0.0001"), ())
 
 
+def test_a_trade_opened_in_part_is_shown_with_what_that_part_takes_and_promises() -> None:
+    log = LogWriter()
+    trade_id = log.propose("8", "900")
+    for leg in Leg:
+        log.trade_leg(trade_id, leg, Purpose.ENTRY, "3", "100")
+    log.open(trade_id)
+    view = view_of(log)
+    (row,) = view.active
+    assert (row.quantity, row.position_size_usd, row.projected_profit) == (3, Decimal("337.5"), Decimal("0.1875"))
+    assert view.total_open_positions == Decimal("337.5")
+    assert view.metrics.utilization_pct == Decimal("0.016875")
+
+
 def test_equity_is_what_closing_everything_would_leave() -> None:
     log = rich_log()
     view = view_of(log)
