@@ -73,6 +73,7 @@ from resources.feed import (
     Quote,
     Trade,
     from_units,
+    is_sound_rate,
     to_units,
 )
 
@@ -359,7 +360,7 @@ class Engine:
         else:
             opportunities = self.scanner.on_event(event)
             if kind is FundingQuote:
-                self._rates[listing] = event if event.rate.is_finite() else None  # type: ignore[union-attr,assignment]
+                self._rates[listing] = event if is_sound_rate(event.rate) else None  # type: ignore[union-attr,assignment]
                 if self._trades_of[listing]:
                     self._look_at(listing, now_ns, funding=True)
         for opportunity in opportunities:
@@ -986,7 +987,7 @@ class Engine:
     def _settle_funding(self, event: FundingSettled) -> None:
         """Pay each leg what it held strictly before the settlement."""
         now_ns = event.time_ns
-        if event.mark <= 0 or not event.rate.is_finite():
+        if event.mark <= 0 or not is_sound_rate(event.rate):
             self.rejected["funding_malformed"] += 1
             return
         for trade in tuple(self._trades_of[event.listing]):

@@ -620,8 +620,9 @@ def test_funding_is_paid_on_what_was_held_strictly_before(desk: Desk) -> None:
 def test_impossible_settlements_are_counted(desk: Desk) -> None:
     desk.open_trade()
     desk.settle(1, "NaN", 100)
+    desk.settle(1, "1.01", 100)  # more than all there is
     desk.settle(1, "0.0001", 0)
-    assert desk.engine.rejected == {"funding_malformed": 2}
+    assert desk.engine.rejected == {"funding_malformed": 3}
     assert desk.words(FundingPaid) == []
 
 
