@@ -17,7 +17,8 @@ _PREFIX = "DESK_"
 class Settings(BaseSettings):
     """Fields are the lower-case names of the variables: ``store`` is ``DESK_STORE``."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
+    # An address or a secret that is refused must not stand in the message.
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     store: str = Field("./desk-data", description="Folder path or s3://bucket/prefix holding everything persistent")
     market: str = Field("simulated", description="simulated, replay:<folder> or binance")
