@@ -208,7 +208,8 @@ class Trader:
         publisher = self._bus.publisher
         samples = () if self._collector is None else self._collector.samples()
         health = None if publisher is None else publisher.health()
-        tick = self.watch.beat(wall_ns, dict(view.counts), health, samples, naked_ns=naked_ns)
+        collector = None if self._collector is None else self._collector.health()
+        tick = self.watch.beat(wall_ns, dict(view.counts), health, samples, naked_ns=naked_ns, collector=collector)
         if tick is not None:
             self._bus.offer(tick_record(tick))
 

@@ -266,7 +266,7 @@ def test_what_the_watch_writes_is_what_the_page_reads() -> None:
                 "fees": Decimal(7),
             }
         )
-    watch.beat(FOLDER.now_ns, {"zero_price": 2}, HEALTH, (), naked_since_ns=None)
+    watch.beat(FOLDER.now_ns, {"zero_price": 2}, HEALTH, (), naked_ns=None)
     poller = TelemetryPoller(store, ManualClock(NOW), "SIMULATED")
     poller.refresh()
     assert (poller.snapshot.unreadable, poller.snapshot.disconnected) == ("", "")

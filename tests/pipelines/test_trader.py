@@ -155,7 +155,10 @@ def test_days_that_the_simulation_stood_still_are_traded_through(
     assert opened.carried_day == (traded or [DAY])[-1]  # type: ignore[union-attr]
 
 
-def test_a_simulation_that_stood_still_for_long_carries_over_and_trades_the_last_three_days(whole: MemoryStore) -> None:
+def test_a_simulation_that_stood_still_for_long_carries_over_and_trades_the_last_days(
+    whole: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.trader._MISSED_DAYS", 3)
     store = whole.copy()
     today = at("2026-03-20", 60)
     desk = resident(store, today)

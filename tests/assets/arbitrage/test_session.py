@@ -362,13 +362,14 @@ def test_a_day_whose_listings_changed_goes_on_from_its_log(caplog: pytest.LogCap
     assert b"".join(Journal.open(store, day_key("SIMULATED", DAY, "log")).lines()).startswith(before)
 
 
-def test_a_carried_trade_on_a_venue_that_is_gone_is_a_session_error() -> None:
-    """And not whatever the engine stumbles over."""
+def test_a_carried_trade_on_a_venue_that_is_gone_halts_and_stays_open() -> None:
     store = MemoryStore()
     traded_through(desk_of(store, _cut_at(TradeOpened)))
     others = (venue("east", 5), venue("far", 5), venue("further", 5))
-    with pytest.raises(SessionError, match="does not list"):
-        Session(desk_of(store, ScriptedFeed(only({}), listings=others)), NEXT_DAY, 0)
+    session = Session(desk_of(store, ScriptedFeed(only({}), listings=others)), NEXT_DAY, 0)
+    session.close()
+    assert len(session.portfolio.open_trades) == 1
+    assert session.portfolio.halted
 
 
 def test_new_rules_are_for_new_days_only() -> None:
