@@ -227,6 +227,13 @@ def _metrics(port: int, watch: Watch) -> AbstractContextManager[object]:
 
 def run(desk: ArbitrageDesk, stop: threading.Event) -> None:
     """Trade until ``stop`` is set. What fails is logged and begun again from the store."""
+    try:
+        _trade(desk, stop)
+    finally:
+        desk.close()
+
+
+def _trade(desk: ArbitrageDesk, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             trader = Trader(desk)

@@ -15,7 +15,18 @@ from assets.arbitrage.events import Event
 from assets.arbitrage.rules import MILLISECOND, Rules
 from assets.arbitrage.session import DAY_NS, Session, day_key, start_of
 from resources.clock import ManualClock
-from resources.feed import NANOSECONDS, FeedEvent, FundingQuote, FundingSettled, Listing, Quote, Source, Trade, to_units
+from resources.feed import (
+    FUNDING_PERIOD_NS,
+    NANOSECONDS,
+    FeedEvent,
+    FundingQuote,
+    FundingSettled,
+    Listing,
+    Quote,
+    Source,
+    Trade,
+    to_units,
+)
 from resources.settings import Settings
 from resources.store import Store
 
@@ -50,7 +61,8 @@ def market(seed: int, day: str, begin_ns: int = EVENING, seconds: int = 110) -> 
     end = now + seconds * NANOSECONDS
     settles = start_of(day) + DAY_NS + 8 * 3600 * NANOSECONDS
     events: list[FeedEvent] = [
-        FundingQuote(now, index, D(draw.randint(-2, 6)).scaleb(-4), settles) for index in range(len(VENUES))
+        FundingQuote(now, index, D(draw.randint(-2, 6)).scaleb(-4), settles, FUNDING_PERIOD_NS)
+        for index in range(len(VENUES))
     ]
     away, apart = 0, 0.0
     middle = 100.0
@@ -95,6 +107,9 @@ class ScriptedFeed:
         self.listings, self.source, self.repeatable = listings, source, repeatable
         self._script, self._recorded = script, recorded
         self._days: dict[str, Sequence[FeedEvent]] = {}
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def days(self) -> tuple[str, ...]:
         return self._recorded

@@ -25,6 +25,11 @@ class ArbitrageDesk:
         """Opened once. Raises FeedError when it cannot be."""
         return self.feed_given or open_feed(self.settings)
 
+    def close(self) -> None:
+        """Let go of the feed, if it was opened: a live one has connections."""
+        if "feed" in self.__dict__:  # where a cached property keeps its value
+            self.feed.close()
+
     @property
     def source(self) -> Source:
         """The feed's source by name, without opening it."""

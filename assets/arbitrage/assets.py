@@ -73,7 +73,7 @@ _OPPORTUNITY = {
     "reason": ("string", "why it ended"),
     "spread_bps": ("decimal", "bid over ask as it last stood, basis points"),
     "net_bps": ("decimal", "spread less four fees, funding cost and half of both bid-ask spreads"),
-    "funding_delta": ("decimal", "short rate less long rate, fraction per settlement"),
+    "funding_delta": ("decimal", "short rate less long rate, fraction per 8 hours"),
     "confidence": ("int", "score of 100"),
 }
 _TRADE = {

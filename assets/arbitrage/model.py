@@ -163,12 +163,13 @@ class PaperTrade:
     """A dual-leg trade from its first order to its last fill.
 
     ``position_size_usd`` is the notional per leg and the capital reserved (trading.md 3.5). ``projected_profit_usd`` is
-    net of four fees, of crossing both books on the way out and with the next funding settlement. Of a trade that opened
-    with less than was proposed, ``quantity`` and both of these are of what it opened with. ``actual_profit_usd``
-    = gross price P&L - all fees + funding, what a leg-out cost included once; ``gross_profit_usd`` =
-    ``actual_profit_usd`` + ``leg_out_cost_usd`` (both None until closed). ``entry_unrealized_usd`` is what closing at
-    the instant of entry would have yielded (its known cost, <= 0 as a rule): the loss limit measures from there.
-    ``orders`` holds every order of the trade by id; ``long_order`` and ``short_order`` are the two entry orders.
+    net of four fees, of crossing both books on the way out and with the funding due within the expected hold. Of a
+    trade that opened with less than was proposed, ``quantity`` and both of these are of what it opened with.
+    ``actual_profit_usd`` = gross price P&L - all fees + funding, what a leg-out cost included once;
+    ``gross_profit_usd`` = ``actual_profit_usd`` + ``leg_out_cost_usd`` (both None until closed).
+    ``entry_unrealized_usd`` is what closing at the instant of entry would have yielded (its known cost, <= 0 as a
+    rule): the loss limit measures from there. ``orders`` holds every order of the trade by id; ``long_order`` and
+    ``short_order`` are the two entry orders.
     """
 
     id: str

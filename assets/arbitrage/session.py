@@ -130,15 +130,11 @@ def engine_of(
 
 
 def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None]) -> None:
-    """The first event, and what was carried over the night taken up. Raises SessionError when the feed lists no longer
-    what is held."""
+    """The first event, and what was carried over the night taken up."""
     engine.portfolio.apply(opened)
     write(opened)
     if engine.portfolio.open_trades:
-        try:
-            engine.recover(opened.time_ns)
-        except ValueError as error:
-            raise SessionError(f"{opened.day}: {error}") from error
+        engine.recover(opened.time_ns)
 
 
 def rehearsed(

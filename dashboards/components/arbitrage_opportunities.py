@@ -20,7 +20,7 @@ _COLUMNS = (
     column(
         "net", labels.NET, "Spread - four taker fees - funding to pay - half of both bid-ask spreads, bps", "signed"
     ),
-    column("funding", labels.FUNDING, "Short rate - long rate, per settlement"),
+    column("funding", labels.FUNDING, "Short rate - long rate, per 8 hours"),
     column(
         "confidence",
         labels.CONFIDENCE,

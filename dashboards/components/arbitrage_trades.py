@@ -31,7 +31,7 @@ _ACTIVE = (
     column("long", labels.LONG, "Venue of the long leg", "text"),
     column("short", labels.SHORT, "Venue of the short leg", "text"),
     column("size", labels.SIZE, "Notional of one leg, the capital reserved"),
-    column("funding", labels.FUNDING, "Short rate - long rate, per settlement"),
+    column("funding", labels.FUNDING, "Short rate - long rate, per 8 hours"),
     column("age", labels.AGE, "Since entry, by the trader's clock"),
 )
 _EXITS = (

@@ -124,7 +124,7 @@ class FundingQuote(NamedTuple):
     listing: int
     rate: Decimal
     settles_ns: int
-    interval_ns: int = FUNDING_PERIOD_NS
+    interval_ns: int
 
 
 class FundingSettled(NamedTuple):

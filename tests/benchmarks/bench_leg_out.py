@@ -15,7 +15,7 @@ from assets.arbitrage.events import Event, Halted, LegOut, SessionOpened, TradeC
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import MILLISECOND, Rules
 from assets.arbitrage.scanner import Scanner
-from resources.feed import UNITS, FundingQuote, FundingSettled, Interrupted, Quote, Trade
+from resources.feed import FUNDING_PERIOD_NS, UNITS, FundingQuote, FundingSettled, Interrupted, Quote, Trade
 from tests.assets.arbitrage.trader_parts import START, Auditor, D, listing
 from tests.benchmarks.figure import Figure
 
@@ -91,7 +91,7 @@ def follow(count: int, seed: int, outages: bool) -> Followed:
         sessions.append(session)
         engine = session.engine
         for index, rate in enumerate(("0.0001", "0.0004", "0.0004")):
-            engine.on_event(FundingQuote(now_ns, index, D(rate), now_ns + 10**15))
+            engine.on_event(FundingQuote(now_ns, index, D(rate), now_ns + 10**15, FUNDING_PERIOD_NS))
         while sent < count and not (session.portfolio.halted and not engine.busy) and session.portfolio.available > 500:
             now_ns += generator.randrange(40 * MILLISECOND)
             engine.on_event(_event(generator, mids, dark, now_ns, outages))
@@ -143,7 +143,7 @@ def _event(
         return Trade(now_ns, index, price, size, generator.random() < 0.5)
     if drawn < 0.99:
         rate = generator.choice(("0.0001", "0.0004", "0.0004", "0.0006")) if index else "0.0001"
-        return FundingQuote(now_ns, index, D(rate), now_ns + 10**15)
+        return FundingQuote(now_ns, index, D(rate), now_ns + 10**15, FUNDING_PERIOD_NS)
     if outages and drawn < 0.993:
         dark[index] = now_ns + generator.randrange(3_000) * MILLISECOND
         return Interrupted(now_ns, index)

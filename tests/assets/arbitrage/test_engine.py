@@ -27,7 +27,7 @@ from assets.arbitrage.model import Leg, OrderStatus, OrderType, PaperTrade, Purp
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.properties import naked_legs_alarmed, no_naked_leg
 from assets.arbitrage.rules import MILLISECOND, Rules
-from resources.feed import Depth, FundingQuote, Quote
+from resources.feed import FUNDING_PERIOD_NS, Depth, FundingQuote, Quote
 from tests.assets.arbitrage.trader_parts import (
     NORTH,
     START,
@@ -364,8 +364,8 @@ def test_no_entry_where_the_funding_exit_already_holds(desk: Desk) -> None:
 def test_a_settlement_beyond_the_expected_hold_promises_nothing(desk: Desk, settles_in_s: int, funding: str) -> None:
     """3 bp of 9,900 are received within ten minutes or not counted on."""
     settles = desk.now + settles_in_s * 1_000 * MILLISECOND
-    desk.feed(FundingQuote(desk.now, 0, D("0.0001"), settles))
-    desk.feed(FundingQuote(desk.now, 1, D("0.0004"), settles))
+    desk.feed(FundingQuote(desk.now, 0, D("0.0001"), settles, FUNDING_PERIOD_NS))
+    desk.feed(FundingQuote(desk.now, 1, D("0.0004"), settles, FUNDING_PERIOD_NS))
     desk.quote(0, 99.99, 100)
     desk.quote(1, 101, 101.01)
     proposed = desk.last(TradeProposed)

@@ -14,7 +14,7 @@ from assets.arbitrage.entry import (
     seconds_to_fill,
 )
 from assets.arbitrage.model import Leg
-from resources.feed import FundingQuote, Quote
+from resources.feed import FUNDING_PERIOD_NS, FundingQuote, Quote
 from tests.assets.arbitrage.trader_parts import NORTH, SOUTH, units
 
 D = Decimal
@@ -108,7 +108,7 @@ def test_funding_counts_where_it_is_settled_within_the_expected_hold(
 ) -> None:
     now, second = 10**18, 10**9
     long, short = (
-        None if seconds is None else FundingQuote(now, index, D(rate), now + seconds * second)
+        None if seconds is None else FundingQuote(now, index, D(rate), now + seconds * second, FUNDING_PERIOD_NS)
         for index, (seconds, rate) in enumerate([(long_in, "0.0001"), (short_in, "0.0004")])
     )
     assert funding_within(long, short, now, 600 * second) == D(due)

@@ -37,7 +37,9 @@ def quoting(now_ns: int, long_bid: str = "100.5", short_ask: str = "100.8") -> S
     for index, (bid, ask) in enumerate(
         ((Decimal(long_bid), Decimal(long_bid) + tick), (Decimal(short_ask) - tick, Decimal(short_ask)))
     ):
-        scanner.on_event(FundingQuote(now_ns, index, Decimal("0.0001") * (index + 1), now_ns + 3600 * SECOND))
+        scanner.on_event(
+            FundingQuote(now_ns, index, Decimal("0.0001") * (index + 1), now_ns + 3600 * SECOND, 8 * 3600 * SECOND)
+        )
         scanner.on_event(Quote(now_ns, index, int(bid * UNITS), 50 * UNITS, int(ask * UNITS), 50 * UNITS))
     return scanner
 

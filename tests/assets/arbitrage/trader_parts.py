@@ -228,7 +228,7 @@ class Desk:
         self.feed(Trade(self.now, index, units(price), units(size), buyer_is_aggressor))
 
     def rate(self, index: int, rate: str) -> None:
-        self.feed(FundingQuote(self.now, index, D(rate), self.now + 8 * HOUR))
+        self.feed(FundingQuote(self.now, index, D(rate), self.now + 8 * HOUR, 8 * HOUR))
 
     def settle(self, index: int, rate: str, mark: float) -> None:
         self.feed(FundingSettled(self.now, index, D(rate), units(mark)))
