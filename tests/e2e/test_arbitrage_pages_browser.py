@@ -141,7 +141,7 @@ def test_texts_from_the_outside_stay_texts_and_telemetry_that_is_old_says_so(
     expect(page.locator(".alarms [data-state=firing] .name")).to_have_text("drawdown")
     expect(page.locator(".levels [data-passed=false] .state")).to_have_text("not met")
     expect(page.get_by_text("no Redis: REDIS_URL is not set").first).to_be_visible()
-    fresh = now()
+    fresh = now().replace(microsecond=0)
     TraderFolder(fresh).write(store)
     expect(page.locator("[data-metric=timestamp] .value")).to_have_text(f"{fresh:%H:%M:%S}")
     expect(page.locator(".staleness")).to_have_count(0)
