@@ -11,9 +11,18 @@ from decimal import Decimal
 from functools import lru_cache
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
-from assets.arbitrage.events import Event
+from assets.arbitrage.events import Event, SessionOpened
+from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import MILLISECOND, Rules
-from assets.arbitrage.session import DAY_NS, Session, day_key, start_of
+from assets.arbitrage.session import (
+    DAY_NS,
+    Session,
+    SessionError,
+    day_key,
+    portfolio_before,
+    start_of,
+    stored_events,
+)
 from resources.clock import ManualClock
 from resources.feed import (
     FUNDING_PERIOD_NS,
@@ -176,3 +185,14 @@ def closing_bytes(store: Store, day: str = DAY, source: str = "simulated") -> by
 
 def kinds(events: Sequence[Event]) -> set[str]:
     return {type(event).__name__ for event in events}
+
+
+def fold(store: Store, source: str, day: str) -> tuple[Portfolio, list[Event]]:
+    """The stored day folded, and its events. Raises SessionError when there is none, JournalError, LogError."""
+    events = list(stored_events(store, source, day))
+    if not events or not isinstance(events[0], SessionOpened):
+        raise SessionError(f"no session of {day} is stored for {source}")
+    portfolio = portfolio_before(store, events[0])
+    for event in events:
+        portfolio.apply(event)
+    return portfolio, events

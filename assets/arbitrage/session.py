@@ -106,17 +106,6 @@ def portfolio_before(store: Store, opened: SessionOpened) -> Portfolio:
     return Portfolio.from_carried(closing["state"])
 
 
-def fold(store: Store, source: str, day: str) -> tuple[Portfolio, list[Event]]:
-    """The stored day folded, and its events. Raises SessionError when there is none, JournalError, LogError."""
-    events = list(stored_events(store, source, day))
-    if not events or not isinstance(events[0], SessionOpened):
-        raise SessionError(f"no session of {day} is stored for {source}")
-    portfolio = portfolio_before(store, events[0])
-    for event in events:
-        portfolio.apply(event)
-    return portfolio, events
-
-
 def engine_of(
     feed: Feed,
     opened: SessionOpened,

@@ -15,7 +15,7 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.journal import Overtaken
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.publication import records_between
-from assets.arbitrage.session import closing_of, fold, start_of, stored_events
+from assets.arbitrage.session import closing_of, start_of, stored_events
 from assets.arbitrage.view import live_from_document, live_key
 from pipelines.trader import Trader, run
 from resources.bus import START, EntryId
@@ -37,6 +37,7 @@ from tests.trading_parts import (
     closing_bytes,
     desk_of,
     evenings,
+    fold,
     market,
     only,
     stored_log,

@@ -20,7 +20,7 @@ from assets.arbitrage.events import (
 from assets.arbitrage.journal import Journal
 from assets.arbitrage.properties import PROPERTIES
 from assets.arbitrage.rules import Rules
-from assets.arbitrage.session import Session, SessionError, day_key, fold, start_of
+from assets.arbitrage.session import Session, SessionError, day_key, start_of
 from assets.arbitrage.trading_day import NotOver, StoredDay, traded
 from resources.documents import Document, dump_document, load_document
 from resources.feed import FeedEvent, Quote
@@ -36,6 +36,7 @@ from tests.trading_parts import (
     closing_bytes,
     desk_of,
     evenings,
+    fold,
     market,
     only,
     stored_log,
