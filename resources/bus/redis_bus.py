@@ -163,6 +163,7 @@ class Publisher:
         self._filled: dict[str, list[EntryId]] = {}
         self._doubted: set[str] = set()
         self._last_ids: Mapping[str, EntryId] = {}
+        self._found: Cursor | None = None  # where a filling from the start begins: another's, if it moves meanwhile
 
     def start(self) -> None:
         self._thread.start()
@@ -190,11 +191,15 @@ class Publisher:
             return replace(self._health, lag_events=lag, dropped=self._outside.dropped)
 
     def wait_for(self, seq: int, seconds: float) -> bool:
-        """Whether Redis holds event ``seq`` (and what was offered before) within ``seconds``."""
+        """Whether Redis holds event ``seq`` (and what was offered before) within ``seconds``, for certain: a filling
+        from the start counts once it has ended, since another publisher may begin it anew."""
         with self._changed:
             return (
                 self._changed.wait_for(
-                    lambda: bool(self._health.failed) or (self._health.last_seq >= seq and not self._outside.waiting),
+                    lambda: (
+                        bool(self._health.failed)
+                        or (self._health.last_seq >= seq and not self._verifying and not self._outside.waiting)
+                    ),
                     seconds,
                 )
                 and not self._health.failed
@@ -338,6 +343,7 @@ class Publisher:
                 self._last_ids = cursor.last_ids
                 self._set(last_seq=cursor.seq, last_ids=dict(cursor.last_ids))
                 return cursor.seq
+        self._found = cursor
         if self._health.last_seq >= 0:
             self._report("the streams are filled again from the log")
         self._verifying = True
@@ -395,8 +401,11 @@ class Publisher:
         """Have the next transaction refused unless Redis stays as it is: filled up to ``seq`` and by nobody else."""
         pipe.watch(CURSOR, *self._last_ids)  # type: ignore[no-untyped-call]
         cursor, tops = self._look(self._last_ids)
-        expected = cursor is not None and cursor.log == self._source.log and cursor.seq == seq
-        if not expected and not (self._verifying and seq == -1):
+        if seq == -1 and self._verifying:
+            expected = cursor == self._found  # else somebody fills it: what two write in turns is no moment of the log
+        else:
+            expected = cursor is not None and cursor.log == self._source.log and cursor.seq == seq
+        if not expected:
             raise redis.WatchError("the cursor was moved")
         if any(tops[stream] < last for stream, last in self._last_ids.items()):
             raise redis.WatchError("a stream was lost")
@@ -464,9 +473,11 @@ class Publisher:
         pipe.multi()
         pipe.set(CURSOR, Cursor(self._source.log, seq, True, self._last_ids).to_text())
         pipe.execute()
-        self._verifying = False
         self._filled, self._doubted = {}, set()
         self._wait = FIRST_WAIT_S
+        with self._changed:
+            self._verifying = False
+            self._changed.notify_all()
 
     def _replace(self, streams: tuple[str, ...]) -> None:
         """Streams that hold another log's entries go, and are filled from the start."""

@@ -1,5 +1,6 @@
 """The publisher against a real Redis: what readers find is the log, whatever was done to Redis."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from resources.bus import BusError, EntryId, StreamRecord, open_bus, redis_bus
+from resources.bus import Batch, BusError, EntryId, StreamRecord, open_bus, redis_bus
 from resources.bus.redis_bus import CURSOR, Cursor, Publisher, connect
 from resources.bus.streams import CONFIRMS, END_TO_END, SIGNALS, parse_entry
 from tests.redis_server import RedisServer, needs_redis, redis_server, self_made_certificates
@@ -53,6 +54,19 @@ def publish(server: RedisServer) -> Iterator[object]:
     yield one
     for each in made:
         each.close(0)
+
+
+class LateLog(ListLog):
+    """A log whose first reader has to wait."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def batch_after(self, seq: int, limit: int) -> Batch | None:
+        self.asked.set()
+        assert self.go_on.wait(WAIT)
+        return super().batch_after(seq, limit)
 
 
 def eventually(condition: object) -> None:
@@ -123,6 +137,19 @@ class TestPublishing:
             for bus in both:
                 bus.announce(count - 1)
         assert all(bus.wait_for(log.count - 1, WAIT) for bus in both)
+        in_place(client, log)
+
+    def test_a_filling_that_another_ended_meanwhile_is_not_begun(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
+        """Else the keys would go back to the beginning of the log, in the sight of readers who had seen its end."""
+        log, late = ListLog(2000), LateLog(2000)
+        second = publish(late)  # found nothing in Redis and is about to fill it
+        assert late.asked.wait(WAIT)
+        first = publish(log)
+        assert first.wait_for(1999, WAIT)
+        assert cursor_of(client).complete
+        late.go_on.set()
+        assert second.wait_for(1999, WAIT)
+        assert second.health().published == second.health().already_there == 0
         in_place(client, log)
 
     def test_no_reader_sees_keys_of_two_moments(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
