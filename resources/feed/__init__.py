@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from resources.market import MarketError
 from resources.settings import Settings
@@ -178,6 +178,28 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Gives up connections. Nothing can be read from a live feed afterwards; closing again does nothing."""
+        ...
+
+
+class Settlements(NamedTuple):
+    """What a venue says that it settled on one listing.
+
+    ``known``: each with its rate and mark, at its own instant, oldest first. ``unknown``: the instants of those whose
+    rate or mark nobody tells, and of those that are due, by the time between the two before, and not published yet.
+    """
+
+    known: tuple[FundingSettled, ...]
+    unknown: tuple[int, ...]
+
+
+@runtime_checkable
+class SettlementHistory(Protocol):
+    """A feed that cannot be asked again for its past, but for what was settled: venues publish that. A feed that can be
+    asked again has settlements among its events and need not be one."""
+
+    def settled(self, listing: int, since_ns: int, until_ns: int) -> Settlements:
+        """Settlements on a listing with ``since_ns`` <= time < ``until_ns``. Raises FeedError when the venue does not
+        tell."""
         ...
 
 

@@ -11,6 +11,9 @@ book. A timer hands it over at its instant, a few milliseconds late, and its tim
 do not go backwards. Who opens within that lag pays as if he had been there, so the lag is bounded: a settlement that is
 more than a second late, because this machine slept, is counted and not handed over. Nor is one whose rate or book was
 not known of late: nothing is made up.
+
+What was settled while nobody watched is asked for: the venue's history of rates says when, and at which; its mark price
+is in the answer (Binance), else it is where the minute candle of the settlement opened (``fetch_mark_ohlcv``).
 """
 
 import asyncio
@@ -28,6 +31,7 @@ from typing import Any, NamedTuple, Protocol
 
 from resources.feed import (
     NANOSECONDS,
+    UNITS,
     FeedError,
     FeedEvent,
     FundingQuote,
@@ -35,6 +39,7 @@ from resources.feed import (
     Interrupted,
     Listing,
     Quote,
+    Settlements,
     Source,
     Trade,
     is_sound_rate,
@@ -45,14 +50,18 @@ from resources.feed.venues import UnknownSymbol, in_singles, per_single, unmulti
 ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "PEPE")
 
 _MILLISECOND = 1_000_000  # nanoseconds
-_CONNECT_SECONDS = 60.0  # to load the markets of all venues
+_MINUTE_NS = 60 * NANOSECONDS
+_CONNECT_SECONDS = 60.0  # to load the markets of all venues, or to tell a history
 _FUNDING_SECONDS = 60.0  # between questions for rates
 _FUNDING_AGE_NS = 600 * NANOSECONDS  # a rate older than this is not what was settled
 _MARK_AGE_NS = 60 * NANOSECONDS  # nor a book older than this what it was settled at
 _LATE_NS = NANOSECONDS  # a settlement later than this would be paid by who was not there
+_BEFORE_NS = 2 * 86_400 * NANOSECONDS  # history asked for before a span: two settlements tell what is due after them
 _LOOK_SECONDS = 0.25  # between looks at the clock while nothing arrives
 _WAITING = 200_000  # events a slow reader may be behind before some are dropped
 _LATENCY_NS = 50 * _MILLISECOND
+# What reading a history or a candle raises that is not one.
+_NONSENSE: tuple[type[Exception], ...] = (AttributeError, KeyError, IndexError, TypeError, ValueError, InvalidOperation)
 _UNIT_MILLISECONDS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _QUOTES = ("USDT", "USDC")  # linear contracts in the first that a venue has
 
@@ -73,6 +82,10 @@ class Exchange(Protocol):
     async def watch_trades(self, symbol: str) -> Sequence[Mapping[str, Any]]: ...
     async def fetch_funding_rate(self, symbol: str) -> Mapping[str, Any]: ...
     async def fetch_funding_interval(self, symbol: str) -> Mapping[str, Any]: ...
+    async def fetch_funding_rate_history(self, symbol: str, since: int) -> Sequence[Mapping[str, Any]]: ...
+    async def fetch_mark_ohlcv(
+        self, symbol: str, timeframe: str, since: int, limit: int
+    ) -> Sequence[Sequence[Any]]: ...
     async def close(self) -> None: ...
 
 
@@ -178,6 +191,22 @@ class LiveFeed:
             self._after_the_last = None
             if event.time_ns >= start_ns:
                 yield event
+
+    def settled(self, listing: int, since_ns: int, until_ns: int) -> Settlements:
+        """What the venue published of its settlements on a listing with ``since_ns`` <= time < ``until_ns``.
+
+        Raises FeedError when it has no history, does not answer, or answers nonsense.
+        """
+        self._check_open()
+        line = self._lines[listing]
+        if not line.perpetual:
+            return Settlements((), ())
+        asked = asyncio.run_coroutine_threadsafe(self._settled(line, since_ns, until_ns), self._loop)
+        try:
+            return asked.result(_CONNECT_SECONDS)
+        except self._lost + _NONSENSE as error:
+            asked.cancel()
+            raise FeedError(f"live: the funding history of {line.symbol} is not told: {error!r}") from error
 
     def _arrived(self, end_ns: int) -> FeedEvent | None:
         """The next event, or None when the clock has reached ``end_ns`` and nothing from before it is left."""
@@ -365,6 +394,58 @@ class LiveFeed:
             self._count("settlement_unknown", line)
         else:
             self._hand_over(FundingSettled, line.index, expected.rate, mark)
+
+    async def _settled(self, line: _Line, since_ns: int, until_ns: int) -> Settlements:
+        published = await self._published(line, since_ns - _BEFORE_NS, until_ns)
+        known: list[FundingSettled] = []
+        unknown: list[int] = []
+        for time_ns, answer in published.items():
+            if time_ns < since_ns:
+                continue
+            try:
+                rate = Decimal(str(answer["fundingRate"]))
+                mark = await self._mark(line, answer, time_ns) if is_sound_rate(rate) else None
+            except (KeyError, InvalidOperation):
+                mark = None
+            if mark is None:
+                unknown.append(time_ns)
+            else:
+                known.append(FundingSettled(time_ns, line.index, rate, mark))
+        if len(published) > 1:
+            first_ns, *_, before_ns, last_ns = (next(iter(published)), *published)
+            apart_ns = last_ns - before_ns
+            unknown += range(first_ns - apart_ns, since_ns - 1, -apart_ns)  # of a venue that tells the newest only
+            unknown += range(last_ns + apart_ns, until_ns, apart_ns)
+        return Settlements(tuple(known), tuple(sorted(unknown)))
+
+    async def _published(self, line: _Line, since_ns: int, until_ns: int) -> dict[int, Mapping[str, Any]]:
+        """The venue's answers by instant, in order; page after page, since a venue tells so many at a time."""
+        published: dict[int, Mapping[str, Any]] = {}
+        while since_ns < until_ns:
+            page = await line.exchange.fetch_funding_rate_history(line.symbol, since_ns // _MILLISECOND)
+            told = {int(answer["timestamp"]) * _MILLISECOND: answer for answer in page}
+            further = [time_ns for time_ns in sorted(told) if since_ns <= time_ns]
+            published |= {time_ns: told[time_ns] for time_ns in further if time_ns < until_ns}
+            if not further:
+                break
+            since_ns = further[-1] + _MILLISECOND
+        if not published:
+            raise ValueError("it is empty")
+        return published
+
+    async def _mark(self, line: _Line, answer: Mapping[str, Any], time_ns: int) -> int | None:
+        """The mark price a settlement was at, in units (to the nearest); None where the venue does not tell."""
+        try:
+            told = (answer.get("info") or {}).get("markPrice")
+            if not told:
+                minute = time_ns // _MINUTE_NS * _MINUTE_NS // _MILLISECOND  # a venue may be milliseconds late
+                candles = await line.exchange.fetch_mark_ohlcv(line.symbol, "1m", minute, 1)
+                told = next((candle[1] for candle in candles if candle[0] == minute), None)
+            mark = per_single(Decimal(str(told)), line.multiplier)
+            units = to_units(mark.quantize(Decimal(1) / UNITS))
+        except self._lost + _NONSENSE:
+            return None
+        return units if units > 0 else None
 
     def _now_ns(self) -> int:
         self._last_ns = max(self._last_ns, self._clock_ns())

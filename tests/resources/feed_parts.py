@@ -168,7 +168,12 @@ class ScriptedExchange:
         trades: Sequence[Any] = (),
         funding: Sequence[Any] = (),
         interval: Sequence[Any] = (),
+        history: Sequence[Mapping[str, Any]] = (),
+        page: int = 100,
+        candles: Mapping[int, float] | None = None,
     ) -> None:
+        """``history`` is told by ``page`` answers at a time; ``candles`` are opens of the mark price by their minute in
+        milliseconds. Without either the exchange does not support the question."""
         self.markets = {each["symbol"]: each for each in markets}
         self._scripts = {
             "book": list(books),
@@ -176,6 +181,7 @@ class ScriptedExchange:
             "funding": list(funding),
             "interval": list(interval),
         }
+        self.history, self.page, self.candles = list(history), page, candles
         self.asked: list[str] = []
         self.closed = False
 
@@ -209,6 +215,24 @@ class ScriptedExchange:
             raise Lost("fetchFundingInterval is not supported")
         answer: Mapping[str, Any] = await self._next("interval", symbol)
         return answer
+
+    async def fetch_funding_rate_history(self, symbol: str, since: int) -> Sequence[Mapping[str, Any]]:
+        await asyncio.sleep(0)
+        self.asked.append(symbol)
+        if not self.history:
+            raise Lost("fetchFundingRateHistory is not supported")
+        return [answer for answer in self.history if answer["timestamp"] is None or answer["timestamp"] >= since][
+            : self.page
+        ]
+
+    async def fetch_mark_ohlcv(self, symbol: str, timeframe: str, since: int, limit: int) -> Sequence[Sequence[Any]]:
+        await asyncio.sleep(0)
+        self.asked.append(symbol)
+        if self.candles is None:
+            raise Lost("fetchMarkOHLCV is not supported")
+        assert (timeframe, since % 60_000) == ("1m", 0)
+        minutes = sorted(minute for minute in self.candles if minute >= since)[:limit]
+        return [[minute, self.candles[minute], None, None, None, None] for minute in minutes]
 
     async def close(self) -> None:
         self.closed = True

@@ -17,6 +17,8 @@ from resources.feed import (
     FundingSettled,
     Interrupted,
     Quote,
+    SettlementHistory,
+    Settlements,
     Trade,
     from_units,
 )
@@ -323,6 +325,109 @@ def test_a_settlement_is_handed_over_when_it_comes_and_not_at_the_next_look(monk
     *_, last = read(live_feed(exchange), 3)
     assert isinstance(last, FundingSettled)
     assert settles_ns <= last.time_ns <= settles_ns + SECOND
+
+
+# --- what was settled while nobody watched ---
+
+
+def told(hour: int, rate: float | None = 0.0001, mark: str | None = None, late_ms: int = 0) -> dict[str, Any]:
+    """A settlement ``hour`` hours after noon, as ccxt tells it."""
+    answer = {"symbol": "BTC/USDT:USDT", "fundingRate": rate, "timestamp": (NOON + hour * HOUR) // 10**6 + late_ms}
+    return answer | {"info": {} if mark is None else {"markPrice": mark}}
+
+
+def settled(exchange: ScriptedExchange, since_ns: int, until_ns: int, **feed_options: Any) -> Settlements:
+    feed = live_feed(exchange, **feed_options)
+    try:
+        assert isinstance(feed, SettlementHistory)
+        return feed.settled(0, since_ns, until_ns)
+    finally:
+        feed.close()
+
+
+def a_settlement(hour: int, rate: str, mark: str) -> FundingSettled:
+    return FundingSettled(NOON + hour * HOUR, 0, Decimal(rate), int(Decimal(mark) * 10**10))
+
+
+EVERY_EIGHT = [told(hour, hour / 1e5, f"{100 + hour}.5") for hour in range(-36, 36, 8)]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "hours"),
+    [
+        (NOON, NOON + 21 * HOUR, [4, 12, 20]),
+        (NOON + 4 * HOUR, NOON + 12 * HOUR, [4]),  # the first instant belongs to the span, the last does not
+        (NOON + 4 * HOUR + 1, NOON + 12 * HOUR + 1, [12]),
+        (NOON + 5 * HOUR, NOON + 11 * HOUR, []),
+    ],
+)
+@pytest.mark.parametrize("page", [1, 2, 100])
+def test_past_settlements_are_told_page_by_page_with_rate_and_mark(
+    since: int, until: int, hours: list[int], page: int
+) -> None:
+    found = settled(ScriptedExchange([market("BTC")], history=EVERY_EIGHT, page=page), since, until)
+    assert found == (tuple(a_settlement(hour, str(Decimal(hour).scaleb(-5)), f"{100 + hour}.5") for hour in hours), ())
+
+
+def test_where_the_answer_has_no_mark_it_is_where_the_minute_of_the_mark_price_opened() -> None:
+    candles = {told(hour)["timestamp"]: 100.25 + hour for hour in (4, 12)}
+    candles[told(19)["timestamp"]] = candles[told(21)["timestamp"]] = 777.0  # not of the minute of 20
+    history = [told(-4), told(4), told(12, late_ms=3), told(20), told(28, mark="")]
+    exchange = ScriptedExchange([market("BTC")], history=history, candles=candles)
+    found = settled(exchange, NOON, NOON + 29 * HOUR)
+    later = a_settlement(12, "0.0001", "112.25")
+    assert found.known == (a_settlement(4, "0.0001", "104.25"), later._replace(time_ns=later.time_ns + 3_000_000))
+    assert found.unknown == (NOON + 20 * HOUR, NOON + 28 * HOUR)
+    exchange = ScriptedExchange([market("BTC")], history=history)  # no candles at all
+    assert settled(exchange, NOON, NOON + 11 * HOUR) == ((), (NOON + 4 * HOUR,))
+
+
+@pytest.mark.parametrize(
+    ("rate", "mark"),
+    [(None, "104"), (1.5, "104"), (float("nan"), "104"), *((0.0001, mark) for mark in ("0", "-1", "NaN", "x", "1e30"))],
+)
+def test_a_settlement_whose_rate_or_mark_can_be_none_is_not_known(rate: float | None, mark: str) -> None:
+    history = [told(-4, mark="99"), told(4, rate, mark)]
+    found = settled(ScriptedExchange([market("BTC")], history=history), NOON, NOON + 5 * HOUR)
+    assert found == ((), (NOON + 4 * HOUR,))
+
+
+def test_what_is_due_and_not_published_is_not_known_either() -> None:
+    history = [told(-4, mark="99"), told(4, mark="104")]
+    found = settled(ScriptedExchange([market("BTC")], history=history), NOON, NOON + 20 * HOUR + 1)
+    assert found == ((a_settlement(4, "0.0001", "104"),), (NOON + 12 * HOUR, NOON + 20 * HOUR))
+    cut = [told(19, mark="99"), told(20, mark="99")]  # of a venue that tells the newest only
+    found = settled(ScriptedExchange([market("BTC")], history=cut), NOON + 17 * HOUR, NOON + 20 * HOUR + 1)
+    assert found == (
+        (a_settlement(19, "0.0001", "99"), a_settlement(20, "0.0001", "99")),
+        (NOON + 17 * HOUR, NOON + 18 * HOUR),
+    )
+
+
+def test_a_mark_of_a_multiple_becomes_that_of_one() -> None:
+    pepe = market("1000PEPE", precision={"price": 1e-7, "amount": 1.0})
+    history = [told(-4), told(4, mark="0.01234567")]
+    exchange = ScriptedExchange([pepe], history=history)
+    (event,) = settled(exchange, NOON, NOON + 5 * HOUR, assets=("PEPE",)).known
+    assert event.mark == 123_457  # units of 1e-10, to the nearest
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ([], "not supported"),
+        ([told(40)], "it is empty"),
+        ([told(4) | {"timestamp": None}], "TypeError"),
+    ],
+)
+def test_a_venue_that_tells_no_history_is_an_error(history: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(FeedError, match=f"the funding history of BTC/USDT:USDT is not told: .*{message}"):
+        settled(ScriptedExchange([market("BTC")], history=history), NOON, NOON + 30 * HOUR)
+
+
+def test_spot_settles_nothing() -> None:
+    pair = market("BTC", symbol="BTC/USDT", swap=False, spot=True)
+    assert settled(ScriptedExchange([pair]), NOON, NOON + 30 * HOUR, venue="binance_spot") == ((), ())
 
 
 def test_a_span_ends_with_the_clock_and_the_next_begins_where_it_ended() -> None:
