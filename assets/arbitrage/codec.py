@@ -2,7 +2,8 @@
 
 A document has one key per field, by the field's own name: for the brief's structures those are the brief's names, and
 what is ours comes on top. Decimals are JSON numbers, enums their values, times integer nanoseconds, None is null. A
-missing, unknown or wrongly typed field is a ValueError that names it; nothing is filled in.
+missing, unknown or wrongly typed field is a ValueError that names it; nothing is filled in. A field whose default is
+None has no key while it is None: what was stored before there was such a field is read, and written again, as it was.
 """
 
 import re
@@ -62,9 +63,12 @@ def to_line(event: Event) -> bytes:
 def value_to_document(value: Any) -> Document:
     """A frozen value of this package (or Rules, a Listing) as a document. Raises ValueError on a mistyped field."""
     document: Document = {}
-    for name, write, _ in _plan(type(value)):
+    for name, write, _, optional in _plan(type(value)):
+        field = getattr(value, name)
+        if optional and field is None:
+            continue
         try:
-            document[name] = write(getattr(value, name))
+            document[name] = write(field)
         except _Mismatch as error:
             raise ValueError(f"{type(value).__name__}.{name}: {error}") from error
     return document
@@ -75,14 +79,16 @@ def value_from_document(value_type: type[T], document: Mapping[str, Any]) -> T:
     or of another type."""
     plan = _plan(value_type)
     values = {}
-    for name, _, read in plan:
+    for name, _, read, optional in plan:
+        if optional and name not in document:
+            continue
         try:
             values[name] = read(document[name])
         except KeyError:
             raise ValueError(f"{value_type.__name__} lacks {name}") from None
         except _Mismatch as error:
             raise ValueError(f"{value_type.__name__}.{name}: {error}") from error
-    if len(document) != len(plan):
+    if len(document) != len(values):
         raise ValueError(f"{value_type.__name__} has no field {sorted(set(document) - set(values))}")
     value = value_type(**values)
     if isinstance(value, PaperTrade):
@@ -109,17 +115,17 @@ def _check_orders(trade: PaperTrade) -> None:
         raise ValueError(f"PaperTrade.orders: the orders of {trade.id} contradict each other")
 
 
-_PLANS: dict[type, tuple[tuple[str, _Writer, _Reader], ...]] = {}
+_PLANS: dict[type, tuple[tuple[str, _Writer, _Reader, bool], ...]] = {}
 
 
-def _plan(value_type: type) -> tuple[tuple[str, _Writer, _Reader], ...]:
-    """Name, writer and reader of every field, worked out once for each type."""
+def _plan(value_type: type) -> tuple[tuple[str, _Writer, _Reader, bool], ...]:
+    """Name, writer, reader and whether it may be left out, of every field, worked out once for each type."""
     plan = _PLANS.get(value_type)
     if plan is None:
         if not is_dataclass(value_type):
             raise ValueError(f"{value_type.__name__} is not a structure with fields")
         hints = get_type_hints(value_type)
-        plan = tuple((field.name, *_codec(hints[field.name])) for field in fields(value_type))
+        plan = tuple((field.name, *_codec(hints[field.name]), field.default is None) for field in fields(value_type))
         _PLANS[value_type] = plan
     return plan
 
