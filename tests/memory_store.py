@@ -23,6 +23,7 @@ class MemoryStore:
     """``Store`` in a dict, safe among threads. ``copy`` gives an independent store with the same objects."""
 
     url = "memory"
+    reads_at_once = 1
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

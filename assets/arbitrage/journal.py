@@ -13,6 +13,7 @@ from assets.arbitrage.codec import from_document, to_line
 from assets.arbitrage.events import Event
 from resources.documents import dump_document, load_document, sha256_hex
 from resources.store import AlreadyExists, Store
+from resources.store.reading import read_ahead
 
 
 class JournalError(Exception):
@@ -48,7 +49,8 @@ def _segment_bytes(number: int, previous: str, first_seq: int, count: int, lines
 class Journal:
     """Follows and extends one stored log. ``head_seq`` is the newest event's ``seq``, -1 while there is none.
 
-    Not for use by several threads at once.
+    What opening read is kept until the log is extended, so that whoever opens a log to go on with it reads it once: a
+    busy day is some megabytes. Not for use by several threads at once.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
@@ -57,6 +59,7 @@ class Journal:
         self._prefix = f"{prefix.rstrip('/')}/"
         self._segments = 0
         self._head = ""
+        self._kept: list[_Segment] | None = None
         self._lines_sha256 = hashlib.sha256()
         self.head_seq = -1
 
@@ -67,7 +70,8 @@ class Journal:
         Raises JournalError when a segment is damaged or missing.
         """
         journal = cls(store, prefix)
-        for segment in journal._stored():
+        journal._kept = list(journal._read())
+        for segment in journal._kept:
             journal._take(segment)
         return journal
 
@@ -89,10 +93,12 @@ class Journal:
             self._store.create(key, data)
         except AlreadyExists as error:
             raise Overtaken(f"{key} was stored by another writer") from error
+        self._kept = None
         self._take(_Segment(lines, len(events), sha256_hex(data)))
 
     def events(self) -> Iterator[Event]:
-        """Every stored event in order, read and verified anew. Raises JournalError at the segment that is damaged."""
+        """Every stored event in order, verified: as opening found them, or read anew once the log was extended. Raises
+        JournalError at the segment that is damaged."""
         seq = 0
         for number, segment in enumerate(self._stored()):
             for line in segment.lines.splitlines():
@@ -106,7 +112,7 @@ class Journal:
                 seq += 1
 
     def lines(self) -> Iterator[bytes]:
-        """Every stored event's line with its newline, verified, not decoded. Raises JournalError like ``events``."""
+        """Every stored event's line with its newline, not decoded; otherwise like ``events``."""
         for segment in self._stored():
             yield from segment.lines.splitlines(keepends=True)
 
@@ -124,13 +130,19 @@ class Journal:
         return f"{self._prefix}{number:08d}.jsonl"
 
     def _stored(self) -> Iterator[_Segment]:
+        return self._read() if self._kept is None else iter(self._kept)
+
+    def _keys(self) -> Iterator[str]:
+        for number, entry in enumerate(self._store.list(self._prefix)):
+            if entry.key != self._key(number):
+                raise JournalError(f"{entry.key} is stored where {self._key(number)} is next")
+            yield entry.key
+
+    def _read(self) -> Iterator[_Segment]:
         """The segments in order, each checked to be whole and to continue the one before."""
         previous, first_seq = "", 0
-        for number, entry in enumerate(self._store.list(self._prefix)):
-            key = self._key(number)
-            if entry.key != key:
-                raise JournalError(f"{entry.key} is stored where {key} is next")
-            data = self._store.read(key).data
+        for number, blob in enumerate(read_ahead(self._store, self._store.read, self._keys())):
+            key, data = self._key(number), blob.data
             lines = data[data.find(b"\n") + 1 :]
             count = lines.count(b"\n")
             # The header is not read but made again: it has one right form, to the byte.

@@ -74,6 +74,11 @@ class Store(Protocol):
 
     url: str
 
+    @property
+    def reads_at_once(self) -> int:
+        """How many reads pay at a time (``reading.read_ahead``): 1 where a read waits for nothing but a disk."""
+        ...
+
     def read(self, key: str, *, tail: int | None = None) -> Blob:
         """The object, or its last ``tail`` bytes. Raises NotFound. Never sees a half-written object."""
         ...

@@ -50,6 +50,8 @@ _REMEDIES = {
 class LocalStore:
     """``Store`` under the folder ``root``, created when missing; raises StoreUnavailable when it cannot be."""
 
+    reads_at_once = 1
+
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root).absolute()
         self.url = str(self._root)

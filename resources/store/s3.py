@@ -57,6 +57,7 @@ _MOST_IDS = 240  # S3 allows 2 KB of metadata
 _PATIENCE = 60.0  # seconds of lost races or silence before a write gives up
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds, upper ends of the jitter
 _BODY_READS = 3
+_READS_AT_ONCE = 16
 _NO_ETAG = '"none"'  # matches no object
 _OVERWRITTEN = "overwritten"  # the version of a write that others have already replaced: matches nothing
 
@@ -91,6 +92,8 @@ class _Log:
 class S3Store:
     """``Store`` under ``prefix`` of ``bucket``; ``client`` is a boto3 S3 client and may be shared by threads."""
 
+    reads_at_once = _READS_AT_ONCE
+
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client = client
         self._bucket = bucket
@@ -116,7 +119,7 @@ class S3Store:
             connect_timeout=5,
             read_timeout=60,
             retries={"mode": "standard", "total_max_attempts": 5},
-            max_pool_connections=16,
+            max_pool_connections=2 * _READS_AT_ONCE,  # two who read ahead at a time keep their connections
             # Other servers than AWS often refuse the newer checksums, and an upload that declares one needs
             # it for copied parts too. The request signature already covers the body.
             request_checksum_calculation="when_required",

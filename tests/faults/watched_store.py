@@ -13,6 +13,7 @@ class WatchedStore:
 
     def __init__(self, inner: Store) -> None:
         self.url = inner.url
+        self.reads_at_once = inner.reads_at_once
         self.operations = 0
         self._inner = inner
 

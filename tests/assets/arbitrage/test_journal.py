@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from assets.arbitrage.codec import to_line
 from assets.arbitrage.events import Event
 from assets.arbitrage.journal import Journal, JournalError, Overtaken
+from resources.store import Blob, NotFound, StoreError, StoreUnavailable
 from resources.store.local import LocalStore
 from tests.arbitrage_parts import LogWriter, folded, rich_log
+from tests.faults.distant_store import DistantStore, threads_left
 from tests.memory_store import MemoryStore
 
 PREFIX = "arbitrage/simulated/2026-03-01/log/"
@@ -166,14 +168,126 @@ def test_a_segment_of_another_log_is_damage() -> None:
 
 
 def test_damage_after_opening_is_found_when_it_is_read() -> None:
-    store = stored(2, 1)
+    store = stored(2)
     journal = Journal.open(store, PREFIX)
+    journal.append(EVENTS[2:3])
     key = f"{PREFIX}00000001.jsonl"
     store.write(key, store.read(key).data.replace(b"1", b"2"))
     reading = journal.events()
     assert [next(reading), next(reading)] == list(EVENTS[:2])
     with pytest.raises(JournalError, match=key):
         next(reading)
+
+
+# --- reading ---
+
+
+def scattered(count: int = 40) -> MemoryStore:
+    """A log of one event a segment."""
+    return stored(*[1] * count)
+
+
+def key_of(number: int) -> str:
+    return f"{PREFIX}{number:08d}.jsonl"
+
+
+def _damaged(store: MemoryStore, key: str) -> None:
+    store.write(key, store.read(key).data.replace(b"1", b"2"))
+
+
+class _Refusing(DistantStore):
+    """Segment 20 is listed, and cannot be read where an error is given for it."""
+
+    error: StoreError | None = None
+
+    def read(self, key: str, *, tail: int | None = None) -> Blob:
+        if key == key_of(20) and self.error is not None:
+            raise self.error
+        return super().read(key, tail=tail)
+
+
+def test_who_opens_a_log_to_go_on_with_it_reads_it_once() -> None:
+    store = DistantStore(scattered())
+    journal = Journal.open(store, PREFIX)
+    for _ in range(2):
+        assert tuple(journal.events()) == EVENTS[:40]
+        assert b"".join(journal.lines()) == b"".join(map(to_line, EVENTS[:40]))
+    assert store.reads == {key_of(number): 1 for number in range(40)}
+    assert store.lists == {PREFIX: 1}
+    assert store.most_at_once <= store.reads_at_once
+
+
+def test_what_opening_read_is_what_it_verified_whatever_came_after() -> None:
+    """Of a log that is damaged or extended by another once it has been read, what was read is used, to the byte."""
+    store = scattered(6)
+    journal, other = Journal.open(store, PREFIX), Journal.open(store, PREFIX)
+    other.append(EVENTS[6:8])
+    _damaged(store, key_of(3))
+    assert tuple(journal.events()) == EVENTS[:6]
+    with pytest.raises(Overtaken):
+        journal.append(EVENTS[6:7])
+
+
+def test_a_log_that_was_extended_is_read_anew() -> None:
+    store = DistantStore(scattered(6))
+    journal = Journal.open(store, PREFIX)
+    journal.append(EVENTS[6:8])
+    assert tuple(journal.events()) == EVENTS[:8]
+    assert store.reads == {key_of(number): 2 for number in range(6)} | {key_of(6): 1}
+
+
+def test_a_segment_stored_while_the_log_is_read_is_there_whole_or_not_at_all() -> None:
+    inner = scattered(30)
+    store = DistantStore(inner)
+    reader = Journal.open(store, PREFIX)
+    reader.append(EVENTS[30:31])
+    writer = Journal.open(inner, PREFIX)
+    reading = reader.events()
+    found = [next(reading) for _ in range(5)]
+    writer.append(EVENTS[31:33])
+    assert (*found, *reading) in (EVENTS[:31], EVENTS[:33])
+    assert tuple(Journal.open(store, PREFIX).events()) == EVENTS[:33]
+
+
+@pytest.mark.parametrize(
+    ("happens", "error", "match"),
+    [
+        ("gone", NotFound, "no object there"),
+        ("silent", StoreUnavailable, "no answer"),
+        ("damaged", JournalError, f"{key_of(20)} is damaged"),
+        ("missing", JournalError, f"{key_of(21)} is stored where {key_of(20)} is next"),
+    ],
+)
+def test_what_cannot_be_read_is_raised_after_all_that_can(happens: str, error: type[Exception], match: str) -> None:
+    inner = scattered(39)
+    store = _Refusing(inner)
+    journal = Journal.open(store, PREFIX)
+    journal.append(EVENTS[39:40])
+    if happens == "damaged":
+        _damaged(inner, key_of(20))
+    elif happens == "missing":
+        inner.delete(key_of(20))
+    else:
+        store.error = NotFound("no object there") if happens == "gone" else StoreUnavailable("no answer")
+    with pytest.raises(error, match=match):
+        Journal.open(store, PREFIX)
+    found: list[Event] = []
+    with pytest.raises(error, match=match):
+        found.extend(journal.events())
+    assert tuple(found) == EVENTS[:20]
+    assert threads_left() == []
+
+
+def test_who_stops_reading_early_leaves_no_thread() -> None:
+    store = DistantStore(scattered())
+    journal = Journal.open(store, PREFIX)
+    journal.append(EVENTS[40:41])
+    store.reads.clear()
+    reading = journal.events()
+    assert next(reading) == EVENTS[0]
+    del reading
+    assert store.reads.total() == 1
+    assert threads_left() == []
 
 
 def test_nothing_to_append_stores_nothing() -> None:
