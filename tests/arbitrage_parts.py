@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from assets.accounting.precision import EXACT, posted
 from assets.arbitrage.codec import value_to_document
 from assets.arbitrage.events import (
+    EntriesResumed,
     EntryAbandoned,
     EntryRefused,
     Event,
     FlowPosted,
     FundingPaid,
     Halted,
+    InstructionRefused,
     LegOut,
     LegOutHedged,
     OrderAccepted,
@@ -111,7 +113,13 @@ class LogWriter:
         self.now += nanoseconds
 
     def flow(self, amount: str) -> None:
-        self.write(FlowPosted, amount=Decimal(amount), note="moved")
+        self.write(FlowPosted, instruction=self.portfolio.taken + 1, amount=Decimal(amount), note="moved")
+
+    def resume(self) -> None:
+        self.write(EntriesResumed, instruction=self.portfolio.taken + 1, note="seen to")
+
+    def refuse_instruction(self, reason: str = "nothing is halted") -> None:
+        self.write(InstructionRefused, instruction=self.portfolio.taken + 1, asked="resume", reason=reason)
 
     def refuse_entry(self, reason: str = "no_depth") -> None:
         self.write(
@@ -341,6 +349,9 @@ def rich_log() -> LogWriter:
     """A log with every kind of event: profits, losses, leg-outs at entry and exit, funding, flows, a halt."""
     log = LogWriter()
     log.flow("500.25")
+    log.refuse_instruction()
+    log.halt("drill")
+    log.resume()
     log.refuse_entry()
     log.wait(NANOSECONDS)
     log.closed_trade()
@@ -405,7 +416,9 @@ def logs(draw: st.DrawFn, steps: int = 30) -> LogWriter:
         if draw(st.integers(0, 3)) and open_trades:
             _further(draw, log, draw(st.sampled_from(open_trades)).id, prices)
             continue
-        what = draw(st.sampled_from(("propose", "propose", "propose", "flow", "refuse", "value", "halt")))
+        what = draw(
+            st.sampled_from(("propose", "propose", "propose", "flow", "flow", "instruct", "refuse", "value", "halt"))
+        )
         if what == "propose" and not log.portfolio.halted and log.portfolio.available >= 200:
             quantity = draw(_grid(1, 20_000))
             log.propose(str(quantity), str(draw(_grid(1_000_000, 2_000_000))))
@@ -415,6 +428,10 @@ def logs(draw: st.DrawFn, steps: int = 30) -> LogWriter:
         elif what == "value":
             unknown = draw(st.booleans())
             log.value(None if unknown else str(draw(prices)), ("bybit:BTCUSDT",) if unknown else ())
+        elif what == "instruct" and log.portfolio.halted and not log.portfolio.naked_trades():
+            log.resume()
+        elif what == "instruct":
+            log.refuse_instruction()
         elif what == "halt" and draw(st.integers(0, 3)) == 0:
             log.halt()
         else:

@@ -24,11 +24,14 @@ from uuid import UUID, uuid5
 from assets.accounting.precision import EXACT, ZERO, posted, quotient
 from assets.arbitrage.entry import LegQueue, funding_within, harder_leg, projected_profit
 from assets.arbitrage.events import (
+    EntriesResumed,
     EntryAbandoned,
     EntryRefused,
     Event,
+    FlowPosted,
     FundingPaid,
     Halted,
+    InstructionRefused,
     LegOut,
     LegOutHedged,
     OrderAccepted,
@@ -45,6 +48,7 @@ from assets.arbitrage.events import (
 from assets.arbitrage.exchange import Exchange, Filled, check_order
 from assets.arbitrage.exits import ExitWatch, Holding, exit_conditions, exit_watch
 from assets.arbitrage.funding import funding_payment
+from assets.arbitrage.instructions import Given, Kind, Unreadable
 from assets.arbitrage.legs import naked_since
 from assets.arbitrage.model import (
     ExitReason,
@@ -374,6 +378,40 @@ class Engine:
     def stop(self) -> None:
         """No more trades are entered; those under way go on to their end."""
         self._stopped = True
+
+    def instruct(self, given: Given, now_ns: int) -> None:
+        """Follow an instruction, or refuse it, at ``now_ns``: after all that was due before, and before what happens at
+        that time. One event in any case."""
+        self._timers.run_before(now_ns)
+        self._now_ns = max(self._now_ns, now_ns)
+        seq, number = self._seq, given.number
+        if isinstance(given, Unreadable):
+            self._emit(InstructionRefused(seq, now_ns, number, "", given.reason))
+        elif refusal := self._cannot(given.kind, given.amount):
+            self._emit(InstructionRefused(seq, now_ns, number, given.asked, refusal))
+        elif given.amount is None:
+            self._emit(EntriesResumed(seq, now_ns, number, given.note))
+        else:
+            out = given.kind is Kind.WITHDRAW
+            amount = given.amount.copy_negate() if out else given.amount
+            self._emit(FlowPosted(seq, now_ns, number, amount, given.note))
+
+    def _cannot(self, kind: Kind, amount: Decimal | None) -> str:
+        """Why an instruction is not followed now, "" where it is."""
+        portfolio = self.portfolio
+        if kind is Kind.WITHDRAW and amount is not None and amount > portfolio.available:
+            return f"only {portfolio.available:f} is available"
+        if kind is not Kind.RESUME:
+            return ""
+        if not portfolio.halted:
+            return "nothing is halted"
+        if naked := portfolio.naked_trades():
+            return f"a position is still naked (trade {', '.join(naked)})"
+        if portfolio.available < 0:
+            return f"available capital is below zero ({portfolio.available:f}): deposit first"
+        if self._unlisted:
+            return f"open trades are left alone, the feed does not list {', '.join(self._unlisted)}"
+        return ""
 
     # What a venue reports
 

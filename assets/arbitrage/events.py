@@ -33,15 +33,35 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class FlowPosted:
-    """Capital moved in (> 0) or out (< 0): changes what is available, never P&L. No more can go out than is available.
-
-    No command posts one yet; a session's log may hold them.
-    """
+    """Capital moved in (> 0) or out (< 0), at most 6 decimals: changes what is available, never P&L. No more can go out
+    than is available. ``instruction`` is the number of what somebody asked for, as in the two events that follow."""
 
     seq: int
     time_ns: int
+    instruction: int
     amount: Decimal
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesResumed:
+    """Somebody ended the halt: entries are considered again from the next market event on."""
+
+    seq: int
+    time_ns: int
+    instruction: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionRefused:
+    """What somebody asked for was not done, for good. ``asked`` is it ("withdraw 500"), "" where it cannot be read."""
+
+    seq: int
+    time_ns: int
+    instruction: int
+    asked: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +276,8 @@ class TradeClosed:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """No more entries on this day: available capital below zero, or a naked position that could not be hedged. The next
-    session enters again unless that still is so when it opens."""
+    """No more entries on this day, or until ``EntriesResumed``: available capital below zero, or a naked position that
+    could not be hedged. The next session enters again unless that still is so when it opens."""
 
     seq: int
     time_ns: int
@@ -283,6 +303,8 @@ class Valued:
 Event = (
     SessionOpened
     | FlowPosted
+    | EntriesResumed
+    | InstructionRefused
     | EntryRefused
     | TradeProposed
     | OrderSubmitted

@@ -6,9 +6,11 @@ from decimal import Decimal, localcontext
 
 from assets.accounting.precision import EXACT, ZERO, divided
 from assets.arbitrage.events import (
+    EntriesResumed,
     EntryAbandoned,
     EntryRefused,
     Event,
+    InstructionRefused,
     OrderFilled,
     SessionOpened,
     TradeClosed,
@@ -26,6 +28,10 @@ _BPS = Decimal(10_000)
 
 def portfolio_metrics(state: PortfolioState, now_ns: int, unrealized: Decimal | None = None) -> PortfolioMetrics:
     """The brief's metrics at ``now_ns``. ``unrealized`` None (unknown) leaves the utilisation of equity undefined.
+
+    P&L, its percentage and the APR do not move when capital does: they stay what the brief says, of the capital that
+    was started with, whatever has come or gone since. So does the utilisation, which may then exceed 1; that of equity
+    is of what is there now.
 
     Ratios have 12 significant digits and decide nothing; amounts are exact.
     """
@@ -156,7 +162,8 @@ class DailyMetrics:
     ``realised`` is everything posted on the day, that of trades still open included, while ``statistics`` is of the
     trades closed on it. ``fees`` were paid (>= 0), ``funding`` received when positive. ``leg_out_loss`` is of the
     trades closed. ``utilization_max`` is the highest total open / starting capital after any event, the beginning
-    included. ``exits`` counts closed trades by reason, ``refused`` refused entries by reason.
+    included. ``exits`` counts closed trades by reason, ``refused`` refused entries by reason. ``resumed`` counts halts
+    that somebody ended, ``instructions_refused`` what people asked for in vain; ``halted`` is how the day ended.
     """
 
     day: str
@@ -175,6 +182,8 @@ class DailyMetrics:
     utilization_max: Decimal
     exits: Mapping[str, int]
     refused: Mapping[str, int]
+    resumed: int
+    instructions_refused: int
     halted: str
     open_at_end: int
 
@@ -191,7 +200,7 @@ class DayTally:
         self._fees, self._funding = portfolio.fees, portfolio.funding
         self._open_max = portfolio.total_open
         self._available_low: Decimal | None = None
-        self._opened = self._abandoned = self._fills = 0
+        self._opened = self._abandoned = self._fills = self._resumed = self._instructions_refused = 0
         self._refused: dict[str, int] = {}
         self._exits: dict[str, int] = {}
         self._profits = _Profits()
@@ -212,6 +221,10 @@ class DayTally:
             case TradeClosed():
                 self._exits[event.reason] = self._exits.get(event.reason, 0) + 1
                 self._profits.add(event.actual_profit_usd)
+            case EntriesResumed():
+                self._resumed += 1
+            case InstructionRefused():
+                self._instructions_refused += 1
             case SessionOpened():
                 self._available_low = portfolio.available
         self._open_max = max(self._open_max, portfolio.total_open)
@@ -241,6 +254,8 @@ class DayTally:
                 utilization_max=_quotient(self._open_max, portfolio.starting_capital),
                 exits=dict(sorted(self._exits.items())),
                 refused=dict(sorted(self._refused.items())),
+                resumed=self._resumed,
+                instructions_refused=self._instructions_refused,
                 halted=portfolio.halted,
                 open_at_end=len(portfolio.open_trades),
             )

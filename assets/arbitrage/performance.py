@@ -2,6 +2,9 @@
 
 ``notional_usd`` of a trade is what one leg was filled for at its entry: the leg that was worth more, as sizes are.
 
+What people ask for is a flow once it is done. That a halt was ended, or an instruction refused, is no error of the
+trader's and makes no record: the error rate stays what went wrong of what it did.
+
 Telemetry knows nothing of trades with two legs, so these records are the whole of what passes between the two: ``kind``
 and the fields named here, money exact in quote currency, times in nanoseconds since 1970 UTC.
 

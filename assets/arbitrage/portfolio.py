@@ -15,12 +15,14 @@ from typing import Any
 from assets.accounting.precision import EXACT, POSTED, ZERO, divided, logged, posted, quotient
 from assets.arbitrage.codec import from_document, to_document, value_from_document, value_to_document
 from assets.arbitrage.events import (
+    EntriesResumed,
     EntryAbandoned,
     EntryRefused,
     Event,
     FlowPosted,
     FundingPaid,
     Halted,
+    InstructionRefused,
     LegOut,
     LegOutHedged,
     OrderAccepted,
@@ -224,6 +226,7 @@ class Portfolio:
         self.leg_out_count = 0
         self.first_trade_ns: int | None = None
         self.halted = ""
+        self.taken = 0  # the newest instruction that became an event, 0 before the first
         self.last_valued: Valued | None = None  # of this session
         self._carried: tuple[str, str] | None = None  # day and sha256 of the log this goes on from
         self._open: dict[str, _TradeFold] = {}
@@ -267,6 +270,10 @@ class Portfolio:
         fold = self._trade(trade_id).legs[leg]
         return Holding(fold.quantity, fold.cash)
 
+    def naked_trades(self) -> tuple[str, ...]:
+        """The ids of the open trades whose legs differ."""
+        return tuple(trade_id for trade_id, trade in self._open.items() if trade.naked())
+
     def price_pnl_at(self, trade_id: str, long_price: Decimal, short_price: Decimal) -> Decimal:
         """Price P&L of an open trade if what it holds were sold at ``long_price`` and bought back at ``short_price``:
         gross of fees and funding, with what its fills have already won or lost. Raises LogError when it is not open."""
@@ -303,7 +310,7 @@ class Portfolio:
         their sums and counts are. ``log_sha256`` is of the whole log that was folded."""
         document: Document = {"day": self.day, "log_sha256": log_sha256, "source": self.source}
         document |= {name: getattr(self, name) for name in (*_AMOUNTS, *_COUNTS)}
-        document |= {"first_trade_ns": self.first_trade_ns, "halted": self.halted}
+        document |= {"first_trade_ns": self.first_trade_ns, "halted": self.halted, "taken": self.taken}
         document["trades"] = [_trade_document(trade) for trade in self._open.values()]
         return document
 
@@ -319,6 +326,7 @@ class Portfolio:
                 setattr(portfolio, name, _whole(document[name], name == "first_trade_ns"))
             portfolio.source = _text(document["source"])
             portfolio.halted = _text(document["halted"])
+            portfolio.taken = _whole(document.get("taken", 0), False)  # a day closed before there were any took none
             portfolio._carried = _text(document["day"]), _text(document["log_sha256"])
             for trade_document in document["trades"]:
                 trade = _trade_from_document(trade_document)
@@ -373,16 +381,38 @@ class Portfolio:
         self.source, self.day = event.source, event.day
         # A halt keeps its day from trading, and people have been told of it. The next one trades again where nothing is
         # naked any more and capital is left.
-        if self.available >= 0 and not any(trade.naked() for trade in self._open.values()):
+        if self.available >= 0 and not self.naked_trades():
             self.halted = ""
 
     def _flow(self, event: FlowPosted) -> None:
+        self._next_instruction(event)
         if not event.amount or event.amount != logged(event.amount):
             raise _impossible(event, f"a flow is not zero and has at most 6 decimals, got {event.amount}")
         if event.amount < 0 and -event.amount > self.available:
             raise _impossible(event, f"withdraws {event.amount} of {self.available} available")
         self.net_flows += event.amount
         self.available += event.amount
+        self.taken = event.instruction
+
+    def _resume(self, event: EntriesResumed) -> None:
+        self._next_instruction(event)
+        if not self.halted:
+            raise _impossible(event, "nothing is halted")
+        if self.available < 0 or self.naked_trades():
+            raise _impossible(event, f"{self.available} is available, naked are {self.naked_trades()}")
+        self.halted = ""
+        self.taken = event.instruction
+
+    def _refuse_instruction(self, event: InstructionRefused) -> None:
+        self._next_instruction(event)
+        if not event.reason:
+            raise _impossible(event, "no reason")
+        self.taken = event.instruction
+
+    def _next_instruction(self, event: FlowPosted | EntriesResumed | InstructionRefused) -> None:
+        """Every instruction is taken, once, in its order."""
+        if event.instruction != self.taken + 1:
+            raise _impossible(event, f"instruction {event.instruction} is taken after {self.taken}")
 
     def _nothing(self, event: Event) -> None:
         """The event changes no amount: a refused entry is counted by the day's metrics."""
@@ -719,6 +749,8 @@ def _with_fill(order: SimulatedOrder, event: OrderFilled) -> SimulatedOrder:
 _FOLDS: dict[type, Callable[[Portfolio, Any], None]] = {
     SessionOpened: Portfolio._opened,
     FlowPosted: Portfolio._flow,
+    EntriesResumed: Portfolio._resume,
+    InstructionRefused: Portfolio._refuse_instruction,
     EntryRefused: Portfolio._nothing,
     TradeProposed: Portfolio._proposed,
     OrderSubmitted: Portfolio._submitted,

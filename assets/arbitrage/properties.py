@@ -15,6 +15,7 @@ from assets.accounting.precision import EXACT, ZERO
 from assets.arbitrage.codec import rules_from_document
 from assets.arbitrage.events import (
     Event,
+    FlowPosted,
     Halted,
     LegOut,
     LegOutHedged,
@@ -36,16 +37,17 @@ Judge = Callable[[Sequence[Event], Portfolio], list[str]]
 
 def capital_conserved(events: Sequence[Event], portfolio: Portfolio) -> list[str]:
     """Property 1: after every event available + open = starting + flows + realised, exactly, summed up anew here."""
-    found = []
-    reserved: dict[str, Decimal] = {trade.id: trade.position_size_usd for trade in portfolio.open_trades}
+    found, flows = [], portfolio.net_flows
     for event in events:
         portfolio.apply(event)
-        if event.seq % _SAMPLED and not isinstance(event, TradeClosed):
+        if isinstance(event, FlowPosted):
+            flows = EXACT.add(flows, event.amount)
+        elif event.seq % _SAMPLED and not isinstance(event, TradeClosed):
             continue
         reserved = {trade.id: trade.position_size_usd for trade in portfolio.open_trades}
         with localcontext(EXACT):
             left = portfolio.available + sum(reserved.values(), ZERO)
-            right = portfolio.starting_capital + portfolio.net_flows + portfolio.realised
+            right = portfolio.starting_capital + flows + portfolio.realised
         if left != right:
             found.append(f"after event {event.seq}: {left} is available or reserved, {right} is there")
     return found

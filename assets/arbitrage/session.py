@@ -7,7 +7,7 @@ and the day goes on from now.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -16,12 +16,13 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
 from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import Event, SessionOpened, Valued
+from assets.arbitrage.instructions import TAKEN, Given, InstructionGone, given_after, given_again
 from assets.arbitrage.journal import Journal
 from assets.arbitrage.model import Leg
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
-from assets.arbitrage.view import CapitalPoint, TraderView, build_view, capital_point
+from assets.arbitrage.view import CapitalPoint, InstructionRow, TraderView, build_view, capital_point, instruction_row
 from resources.documents import Document, load_document
 from resources.feed import NANOSECONDS, Feed, FeedEvent, Listing, from_units
 from resources.store import Store
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 DAY_NS = 86_400 * NANOSECONDS
 # Events of a catch-up stored together: a segment of some hundred kilobytes.
 _SEGMENT = 1_000
+# What a stored line has that took an instruction.
+_INSTRUCTED = b'"instruction":'
 # Of the capital curve every minute of the last hour is shown, and before it each fifth: what a screen can draw.
 _HOUR_NS, _COARSE_NS = 3_600 * NANOSECONDS, 300 * NANOSECONDS
 
@@ -127,18 +130,28 @@ def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None])
 
 
 def rehearsed(
-    feed: Feed, opened: SessionOpened, portfolio: Portfolio, write: Callable[[Event], None], *, entering: bool = True
+    feed: Feed,
+    opened: SessionOpened,
+    portfolio: Portfolio,
+    write: Callable[[Event], None],
+    given: Iterable[tuple[int, Given]] = (),
+    *,
+    entering: bool = True,
 ) -> Engine:
-    """The whole day computed from its feed and stored nowhere; without ``entering`` opportunities are only watched, and
-    all of them remembered."""
+    """The whole day computed from its feed and stored nowhere. ``given`` are its instructions and when they were taken;
+    without ``entering`` opportunities are only watched, and all of them remembered."""
     engine = engine_of(feed, opened, portfolio, write, Scanner if entering else partial(Scanner, remembered=None))
     if not entering:
         engine.stop()
     begin(engine, opened, write)
-    end_ns = start_of(opened.day) + DAY_NS
-    for event in feed.events(opened.time_ns, end_ns):
-        engine.on_event(event)
-    engine.advance(end_ns - 1)
+    cursor_ns, end_ns = opened.time_ns, start_of(opened.day) + DAY_NS
+    for time_ns, instruction in (*given, (end_ns, None)):
+        for event in feed.events(cursor_ns, time_ns):
+            engine.on_event(event)
+        engine.advance(time_ns - 1)
+        cursor_ns = time_ns
+        if instruction is not None:
+            engine.instruct(instruction, time_ns)
     return engine
 
 
@@ -211,6 +224,14 @@ class Session:
         self.engine.advance(until - 1)
         self.cursor_ns = until
 
+    def take_instructions(self) -> None:
+        """Take what people have given since, where the session stands: for a trader at the present. What happens next
+        is the event of each. A recorded past takes none: its days are each of their own, and would take all again."""
+        if self.feed.days() or self.cursor_ns >= self.end_ns:
+            return
+        for given in given_after(self._store, self.source, self.portfolio.taken):
+            self.engine.instruct(given, self.cursor_ns)
+
     @property
     def opened(self) -> SessionOpened:
         """The first event of the day's log."""
@@ -267,7 +288,14 @@ class Session:
         rejected = self.engine.rejected + self.engine.exchange.rejected
         recent = self.cursor_ns - _HOUR_NS
         points = [point for point in self.capital if point.time_ns >= recent or not point.time_ns % _COARSE_NS]
-        return build_view(self.portfolio, self.engine.scanner, points, self.cursor_ns, refused=rejected)
+        return build_view(
+            self.portfolio,
+            self.engine.scanner,
+            points,
+            self.cursor_ns,
+            refused=rejected,
+            instructions=self.instructions,
+        )
 
     # Beginning
 
@@ -296,6 +324,7 @@ class Session:
     def _build(self, opened: SessionOpened) -> None:
         self._opened = opened
         self.capital: list[CapitalPoint] = []
+        self.instructions: list[InstructionRow] = []
         self.portfolio = portfolio_before(self._store, opened)
         self.engine = engine_of(self.feed, opened, self.portfolio, self._write)
         self.cursor_ns = opened.time_ns
@@ -303,6 +332,8 @@ class Session:
     def _tell(self, event: Event) -> None:
         if isinstance(event, Valued):
             self.capital.append(capital_point(event))
+        elif isinstance(event, TAKEN):
+            self.instructions.append(instruction_row(event, self.portfolio))
         self._told(event, self.portfolio)
 
     def _write(self, event: Event) -> None:
@@ -321,6 +352,12 @@ class Session:
         lines = list(self._journal.lines())
         self._stored = iter(lines)
         self._open(opened)
+        try:
+            for time_ns, given in given_again(self._store, self.source, _instructed(lines)):
+                self.advance_to(time_ns)
+                self.engine.instruct(given, time_ns)
+        except InstructionGone as error:
+            raise Diverged(f"{self.day}: {error}") from error
         self.advance_to(from_document(load_document(lines[-1])).time_ns + 1)
         if self._stored is not None and next(self._stored, None) is not None:
             raise Diverged(f"{self.day}: after event {self.portfolio.seq} more is stored than happens")
@@ -342,3 +379,8 @@ class Session:
 
     def _same_listings(self, opened: SessionOpened) -> bool:
         return tuple(listing_from_document(document) for document in opened.listings) == self.feed.listings
+
+
+def _instructed(lines: Iterable[bytes]) -> Iterator[Event]:
+    """The events among stored lines that took an instruction, without reading the others."""
+    return (from_document(load_document(line)) for line in lines if _INSTRUCTED in line)

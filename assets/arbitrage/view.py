@@ -18,7 +18,7 @@ from typing import Any
 
 from assets.accounting.precision import EXACT, ZERO, posted, quotient
 from assets.arbitrage.codec import value_from_document, value_to_document
-from assets.arbitrage.events import Valued
+from assets.arbitrage.events import EntriesResumed, FlowPosted, InstructionRefused, Valued
 from assets.arbitrage.metrics import portfolio_metrics
 from assets.arbitrage.model import Leg, LegOutEvent, PaperTrade, PortfolioMetrics, TradeStatus
 from assets.arbitrage.portfolio import Portfolio
@@ -118,6 +118,20 @@ class CapitalPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class InstructionRow:
+    """What became of one instruction of this day, newest first in the view. ``amount`` is what moved in (> 0) or out,
+    None of a resume and of what was refused (``asked`` and ``refused`` then say what and why, else they are "").
+    ``available`` is what was available afterwards."""
+
+    number: int
+    time_ns: int
+    amount: Decimal | None
+    asked: str
+    refused: str
+    available: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class TraderView:
     """As of ``as_of_ns`` of the engine's clock, after event ``seq`` of the session of ``day``.
 
@@ -125,7 +139,8 @@ class TraderView:
     already, so ``equity`` is not available + open + that, but starting capital + flows + cumulative P&L + that.
 
     ``exits`` and ``removed`` hold the newest first, as many as ``build_view`` was asked for; ``counts`` are rejected
-    feed events by reason. ``venues`` gives each venue the time of its newest event.
+    feed events by reason. ``venues`` gives each venue the time of its newest event. ``taken`` is the newest instruction
+    that was taken, on whatever day.
     """
 
     source: str
@@ -133,6 +148,7 @@ class TraderView:
     seq: int
     as_of_ns: int
     starting_capital: Decimal
+    net_flows: Decimal
     total_open_positions: Decimal
     equity: Decimal | None
     unrealized_pnl: Decimal | None
@@ -146,6 +162,8 @@ class TraderView:
     capital: tuple[CapitalPoint, ...]
     venues: tuple[tuple[str, int], ...]
     counts: tuple[tuple[str, int], ...]
+    taken: int
+    instructions: tuple[InstructionRow, ...]
 
 
 def build_view(
@@ -155,13 +173,14 @@ def build_view(
     now_ns: int,
     *,
     refused: Mapping[str, int] | None = None,
+    instructions: Sequence[InstructionRow] = (),
     shown: int = _SHOWN,
 ) -> TraderView:
     """The view of a portfolio and its scanner at ``now_ns`` of the engine's clock.
 
     ``capital`` is shown as it is given (``capital_point`` of each ``Valued``). ``refused`` counts events that others
-    than the scanner refused. ``shown`` limits each list that grows. Trades that hold something and those on their way
-    out are active; a proposal without a fill is not yet one.
+    than the scanner refused, ``instructions`` are the day's, oldest first. ``shown`` limits each list that grows.
+    Trades that hold something and those on their way out are active; a proposal without a fill is not yet one.
     """
     market = _Market(scanner, now_ns)
     rows = tuple(_active_row(portfolio, market, trade) for trade in portfolio.open_trades if _holds(portfolio, trade))
@@ -180,6 +199,7 @@ def build_view(
         seq=portfolio.seq,
         as_of_ns=now_ns,
         starting_capital=portfolio.starting_capital,
+        net_flows=portfolio.net_flows,
         total_open_positions=portfolio.total_open,
         equity=equity,
         unrealized_pnl=unrealized,
@@ -193,6 +213,8 @@ def build_view(
         capital=tuple(capital),
         venues=_venue_times(scanner),
         counts=tuple(sorted((Counter(scanner.refused) + Counter(refused or {})).items())),
+        taken=portfolio.taken,
+        instructions=tuple(islice(reversed(instructions), shown)),
     )
 
 
@@ -203,6 +225,18 @@ def capital_point(event: Valued) -> CapitalPoint:
         with localcontext(EXACT):
             equity = event.available_capital + event.total_open_positions + event.unrealized
     return CapitalPoint(event.time_ns, event.available_capital, event.total_open_positions, equity)
+
+
+def instruction_row(event: FlowPosted | EntriesResumed | InstructionRefused, portfolio: Portfolio) -> InstructionRow:
+    """What became of the instruction that ``event`` took, which ``portfolio`` has folded."""
+    return InstructionRow(
+        number=event.instruction,
+        time_ns=event.time_ns,
+        amount=event.amount if isinstance(event, FlowPosted) else None,
+        asked=event.asked if isinstance(event, InstructionRefused) else "",
+        refused=event.reason if isinstance(event, InstructionRefused) else "",
+        available=portfolio.available,
+    )
 
 
 def live_key(source: str) -> str:

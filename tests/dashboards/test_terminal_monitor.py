@@ -72,7 +72,7 @@ def view_with(active: Sequence[ActiveRow], exits: Sequence[ExitRow] = (), **chan
         source="SIMULATED", day="2026-03-02", seq=9, as_of_ns=NOW_NS, starting_capital=Decimal(20_000),
         total_open_positions=Decimal(5000), equity=None, unrealized_pnl=None, metrics=BRIEF_METRICS, halted="",
         active=tuple(active), exits=tuple(exits), opportunities=(), removed=(), leg_outs=(), capital=(), venues=(),
-        counts=(),
+        counts=(), net_flows=Decimal(0), taken=0, instructions=(),
     )  # fmt: skip
     return replace(view, **changes)
 

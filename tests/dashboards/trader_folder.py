@@ -87,6 +87,9 @@ class TraderFolder:
             capital=self.capital(600),
             venues=(("binance", self.now_ns - SECOND), ("bybit", self.now_ns - 2 * SECOND)),
             counts=(),
+            net_flows=Decimal(0),
+            taken=0,
+            instructions=(),
         )
         return replace(view, **self.changes)
 

@@ -154,7 +154,7 @@ def test_what_is_no_event_is_refused_by_name(change: Callable[[Document], Docume
 @pytest.mark.parametrize("amount", [1.5, 2, Decimal("Infinity"), Decimal("NaN"), None, "2"])
 def test_an_event_that_is_not_typed_is_not_written(amount: Any) -> None:
     with pytest.raises(ValueError, match=r"FlowPosted\.amount: must be a finite Decimal"):
-        to_line(FlowPosted(1, 2, amount, "note"))
+        to_line(FlowPosted(1, 2, 1, amount, "note"))
 
 
 def test_an_event_with_a_wrong_seq_type_is_not_written() -> None:

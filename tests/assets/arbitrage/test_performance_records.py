@@ -72,7 +72,7 @@ def test_nothing_is_said_of_the_rest() -> None:
             silent.add(type(event).__name__)
     assert silent == {
         "EntryRefused", "OrderSubmitted", "OrderAccepted", "OrderCancelled", "LegOut", "LegOutHedged", "TradeOpened",
-        "TradeExiting",
+        "TradeExiting", "EntriesResumed", "InstructionRefused",
     }  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from assets.accounting.precision import EXACT
 from assets.arbitrage.events import Valued
+from assets.arbitrage.instructions import TAKEN
 from assets.arbitrage.model import Leg, Purpose
+from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
 from assets.arbitrage.view import (
@@ -18,6 +20,7 @@ from assets.arbitrage.view import (
     TraderView,
     build_view,
     capital_point,
+    instruction_row,
     live_document,
     live_from_document,
     view_from_document,
@@ -46,7 +49,12 @@ def quoting(now_ns: int, long_bid: str = "100.5", short_ask: str = "100.8") -> S
 
 def view_of(log: LogWriter, scanner: Scanner | None = None, shown: int = 50) -> TraderView:
     capital = [capital_point(event) for event in log.events if isinstance(event, Valued)]
-    return build_view(log.portfolio, scanner or quoting(log.now), capital, log.now, shown=shown)
+    taken, folding = [], Portfolio()
+    for event in log.events:
+        folding.apply(event)
+        if isinstance(event, TAKEN):
+            taken.append(instruction_row(event, folding))
+    return build_view(log.portfolio, scanner or quoting(log.now), capital, log.now, instructions=taken, shown=shown)
 
 
 def test_an_open_trade_is_valued_at_the_sides_it_would_be_closed_at_with_all_four_fees() -> None:
@@ -183,6 +191,29 @@ def test_a_view_is_its_document_again() -> None:
     assert all(getattr(view, field.name) for field in fields(view) if field.name not in ("removed", "equity"))
     stored = dump_document(view_to_document(view))
     assert view_from_document(load_document(stored)) == view
+
+
+def test_what_became_of_instructions_is_shown_newest_first() -> None:
+    log = LogWriter()
+    log.flow("500.5")
+    log.propose(size="100")
+    log.flow("-20000")
+    log.halt()
+    log.resume()
+    log.refuse_instruction("nothing is halted")
+    view = view_of(log)
+    assert (view.taken, view.net_flows) == (4, Decimal("-19499.5"))
+    assert [(row.number, row.amount, row.asked, row.refused) for row in view.instructions] == [
+        (4, None, "resume", "nothing is halted"),
+        (3, None, "", ""),
+        (2, Decimal(-20_000), "", ""),
+        (1, Decimal("500.5"), "", ""),
+    ]
+    assert [row.available for row in view.instructions] == [
+        Decimal(each) for each in ("400.5", "400.5", "400.5", "20500.5")
+    ]
+    assert view.metrics.available_capital == Decimal("400.5")
+    assert [row.number for row in view_of(log, shown=2).instructions] == [4, 3]
 
 
 @pytest.mark.parametrize("change", [{"seq": "3"}, {"active": [{}]}, {"venues": [["binance", "late"]]}, {"extra": 1}])
