@@ -1033,24 +1033,44 @@ class Engine:
             quantity = leg.held_before if leg.changed_ns == now_ns else leg.held
             if not quantity:
                 continue
-            amount = funding_payment(leg.leg, quantity, event.mark, event.rate)
-            self._emit(
-                FundingPaid(
-                    seq=self._seq,
-                    time_ns=now_ns,
-                    trade_id=trade.trade_id,
-                    leg=leg.leg,
-                    exchange=leg.listing.venue,
-                    symbol=leg.listing.symbol,
-                    quantity=from_units(quantity),
-                    mark=from_units(event.mark),
-                    rate=event.rate,
-                    amount=amount,
-                )
-            )
+            amount = self._pay_funding(trade.trade_id, leg.leg, quantity, event)
             trade.funding = EXACT.add(trade.funding, amount)
             trade.watch = None
             self._check_capital(now_ns)
+
+    def _pay_funding(
+        self, trade_id: str, leg: Leg, quantity: int, event: FundingSettled, booked_ns: int | None = None
+    ) -> Decimal:
+        """Log what a leg that held ``quantity`` is paid; at ``booked_ns`` where the settlement lies in the past."""
+        listing = self.listings[event.listing]
+        amount = funding_payment(leg, quantity, event.mark, event.rate)
+        self._emit(
+            FundingPaid(
+                seq=self._seq,
+                time_ns=event.time_ns if booked_ns is None else booked_ns,
+                trade_id=trade_id,
+                leg=leg,
+                exchange=listing.venue,
+                symbol=listing.symbol,
+                quantity=from_units(quantity),
+                mark=from_units(event.mark),
+                rate=event.rate,
+                amount=amount,
+                settled_ns=None if booked_ns is None else event.time_ns,
+            )
+        )
+        return amount
+
+    def _book_missed(self, settled: Sequence[FundingSettled], now_ns: int) -> None:
+        """Pay at ``now_ns`` what was settled before, oldest first, to the legs that are still owed it."""
+        for event in sorted(settled):
+            listing = self.listings[event.listing]
+            for value in self.portfolio.open_trades:
+                for leg, place in _places(value).items():
+                    quantity = to_units(self.portfolio.unfunded(value.id, leg, event.time_ns))
+                    if quantity and place == (listing.venue, listing.symbol):
+                        self._pay_funding(value.id, leg, quantity, event, now_ns)
+        self._check_capital(now_ns)
 
     def _start_ticking(self, now_ns: int) -> None:
         self._ticking = True
@@ -1092,8 +1112,9 @@ class Engine:
 
     # After a restart
 
-    def recover(self, now_ns: int) -> None:
-        """Take up the portfolio's open trades at ``now_ns`` without the feed's past.
+    def recover(self, now_ns: int, settled: Sequence[FundingSettled] = ()) -> None:
+        """Take up the portfolio's open trades at ``now_ns`` without the feed's past. All that is known of it is what
+        was ``settled``, before ``now_ns``: that is booked first.
 
         Orders that were working are gone with the process that simulated them and are logged as cancelled
         (``restart``). An entry of which nothing filled is abandoned; legs that differ are hedged as soon as their books
@@ -1105,6 +1126,7 @@ class Engine:
         """
         self._timers.run_through(now_ns)
         self._now_ns = max(self._now_ns, now_ns)
+        self._book_missed(settled, now_ns)
         left: list[str] = []
         for value in self.portfolio.open_trades:
             for order in value.orders.values():

@@ -245,7 +245,8 @@ class TradeExiting:
 class FundingPaid:
     """A settlement on one leg; ``amount`` is received when positive, 8 decimals.
 
-    ``quantity`` > 0 is what the leg held strictly before ``time_ns``; the amount is posted(-quantity * mark * rate) on
+    It was settled at ``time_ns``, or at ``settled_ns`` where it could only be booked later, since nobody traded then.
+    ``quantity`` > 0 is what the leg held strictly before that instant; the amount is posted(-quantity * mark * rate) on
     a long leg and posted(quantity * mark * rate) on a short one.
     """
 
@@ -259,6 +260,7 @@ class FundingPaid:
     mark: Decimal
     rate: Decimal
     amount: Decimal
+    settled_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

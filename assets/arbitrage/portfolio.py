@@ -51,6 +51,7 @@ from assets.arbitrage.model import (
     TradeStatus,
 )
 from resources.documents import Document
+from resources.feed import NANOSECONDS
 
 _PRICE_DIGITS = 20  # of an average of fills; a single price has at most 17 and stays exact
 
@@ -70,13 +71,14 @@ class Holding:
 
 
 class _LegFold:
-    """One leg under way. ``before`` is what it held strictly before ``filled_ns``, its newest fill's time."""
+    """One leg under way. ``before`` is what it held strictly before ``filled_ns``, its newest fill's time;
+    ``funded_ns`` is when the newest settlement was that this session booked."""
 
-    __slots__ = ("before", "cash", "filled_ns", "opened_notional", "opened_size", "quantity")
+    __slots__ = ("before", "cash", "filled_ns", "funded_ns", "opened_notional", "opened_size", "quantity")
 
     def __init__(self) -> None:
         self.quantity = self.cash = self.opened_size = self.opened_notional = self.before = ZERO
-        self.filled_ns = -1
+        self.filled_ns = self.funded_ns = -1
 
     def held_before(self, time_ns: int) -> Decimal:
         return self.before if self.filled_ns == time_ns else self.quantity
@@ -273,6 +275,18 @@ class Portfolio:
     def naked_trades(self) -> tuple[str, ...]:
         """The ids of the open trades whose legs differ."""
         return tuple(trade_id for trade_id, trade in self._open.items() if trade.naked())
+
+    def unfunded(self, trade_id: str, leg: Leg, settled_ns: int) -> Decimal:
+        """The quantity on which a leg of an open trade is still owed a settlement of the past: what it held strictly
+        before, 0 where the settlement has been booked or the leg has been traded since. Raises LogError when the trade
+        is not open.
+
+        A live settlement was booked when it was handed over, up to a second late: one so near is the same one.
+        """
+        fold = self._trade(trade_id).legs[leg]
+        if settled_ns <= fold.funded_ns + NANOSECONDS or settled_ns < fold.filled_ns:
+            return ZERO
+        return fold.held_before(settled_ns)
 
     def price_pnl_at(self, trade_id: str, long_price: Decimal, short_price: Decimal) -> Decimal:
         """Price P&L of an open trade if what it holds were sold at ``long_price`` and bought back at ``short_price``:
@@ -614,10 +628,18 @@ class Portfolio:
     def _funding(self, event: FundingPaid) -> None:
         trade = self._trade(event.trade_id)
         _check_market(event, trade.proposal)
-        held = trade.legs[event.leg].held_before(event.time_ns)
+        leg, settled_ns = trade.legs[event.leg], event.time_ns
+        if event.settled_ns is None:
+            held = leg.held_before(settled_ns)
+        else:
+            settled_ns = event.settled_ns
+            held = self.unfunded(event.trade_id, event.leg, settled_ns)
+            if settled_ns >= event.time_ns:
+                raise _impossible(event, f"it is booked at {event.time_ns} and settled at {settled_ns}")
         due = posted(-event.leg.opening_side.sign * event.quantity * event.mark * event.rate)
         if event.quantity <= 0 or event.quantity != held or event.amount != due:
             raise _impossible(event, f"{event.amount} on {event.quantity}, where {held} was held and {due} is due")
+        leg.funded_ns = settled_ns
         trade.funding += event.amount
         trade.made = None
         self.funding += event.amount

@@ -24,7 +24,16 @@ from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Scanner
 from assets.arbitrage.view import CapitalPoint, InstructionRow, TraderView, build_view, capital_point, instruction_row
 from resources.documents import Document, load_document
-from resources.feed import NANOSECONDS, Feed, FeedEvent, Listing, from_units
+from resources.feed import (
+    NANOSECONDS,
+    Feed,
+    FeedError,
+    FeedEvent,
+    FundingSettled,
+    Listing,
+    SettlementHistory,
+    from_units,
+)
 from resources.store import Store
 from resources.store.once import create_once, find
 
@@ -121,12 +130,14 @@ def engine_of(
     return Engine(feed.listings, rules, write, portfolio, scanner(feed.listings, rules))
 
 
-def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None]) -> None:
-    """The first event, and what was carried over the night taken up."""
+def begin(
+    engine: Engine, opened: SessionOpened, write: Callable[[Event], None], settled: Sequence[FundingSettled] = ()
+) -> None:
+    """The first event, and what was carried over the night taken up; ``settled`` is the funding that it is owed."""
     engine.portfolio.apply(opened)
     write(opened)
     if engine.portfolio.open_trades:
-        engine.recover(opened.time_ns)
+        engine.recover(opened.time_ns, settled)
 
 
 def rehearsed(
@@ -319,7 +330,10 @@ class Session:
     def _open(self, opened: SessionOpened) -> None:
         """The state after ``opened``, and after taking up what it carries."""
         self._build(opened)
-        begin(self.engine, opened, self._write)
+        settled: list[FundingSettled] = []
+        if opened.carried_day:
+            settled = self._missed(start_of(opened.carried_day) + DAY_NS, opened.time_ns)
+        begin(self.engine, opened, self._write, settled)
 
     def _build(self, opened: SessionOpened) -> None:
         self._opened = opened
@@ -371,11 +385,35 @@ class Session:
             self._tell(event)
         stopped_ns = self.portfolio.time_ns
         went_on = stopped_ns + 1 if self.feed.repeatable else max(now_ns, stopped_ns)
-        if went_on > stopped_ns + _HOUR_NS and self.portfolio.open_trades:
-            # Nobody can ask a live venue what it settled meanwhile for this account: there is no account.
-            _log.warning("%s: trades were open while nobody traded; funding settled meanwhile is not booked", self.day)
         self.cursor_ns = min(went_on, self.end_ns)
-        self.engine.recover(self.cursor_ns)
+        self.engine.recover(self.cursor_ns, self._missed(stopped_ns, self.cursor_ns))
+
+    def _missed(self, since_ns: int, until_ns: int) -> list[FundingSettled]:
+        """What was settled on the legs of the open trades from ``since_ns`` until before ``until_ns``, while nobody
+        traded, as far as their venues tell. The rest is not booked, and logged."""
+        trades, feed = self.portfolio.open_trades, self.feed
+        if not isinstance(feed, SettlementHistory):
+            if until_ns > since_ns + _HOUR_NS and trades:
+                _log.warning("%s: trades were open while nobody traded; funding settled then is not booked", self.day)
+            return []
+        found: list[FundingSettled] = []
+        places = {(listing.venue, listing.symbol): index for index, listing in enumerate(feed.listings)}
+        held = [(trade.long_exchange, trade.long_symbol) for trade in trades]
+        held += [(trade.short_exchange, trade.short_symbol) for trade in trades]
+        for place in dict.fromkeys(held):
+            try:
+                if place not in places:
+                    raise FeedError("it is not listed any more")
+                settlements = feed.settled(places[place], since_ns, until_ns)
+            except FeedError as error:
+                what = "%s: what %s settled on %s while nobody traded is not booked: %s"
+                _log.warning(what, self.day, *place, error)
+                continue
+            found += settlements.known
+            for instant in settlements.unknown:
+                time = datetime.fromtimestamp(instant // NANOSECONDS, UTC)
+                _log.warning("%s: the funding that %s settled on %s at %s is not known", self.day, *place, time)
+        return found
 
     def _same_listings(self, opened: SessionOpened) -> bool:
         return tuple(listing_from_document(document) for document in opened.listings) == self.feed.listings
