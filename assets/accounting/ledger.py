@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
+from itertools import count
 
 from assets.accounting.book import Book, LedgerError
 from assets.accounting.events import Event, from_document, to_document
 from resources.documents import dump_document, load_document, sha256_hex
 from resources.store import AlreadyExists, NotFound, Store
+from resources.store.reading import read_ahead
 
 
 class Overtaken(LedgerError):
@@ -63,6 +66,20 @@ def read_segment(store: Store, seq: int) -> Segment:
         raise LedgerError(f"{segment_key(seq)} is not a ledger segment: {error}") from error
 
 
+def read_segments(
+    store: Store, first: int = 0, previous_sha256: str = "", *, until: int | None = None
+) -> Iterator[Segment]:
+    """Stored segments from number ``first`` on, each proven to continue the one before; the first of them continues the
+    one with ``previous_sha256``. Reads only, unlike a Ledger, which founds itself. Raises LedgerError."""
+    wanted = count(first) if until is None else range(first, until + 1)
+    with suppress(NotFound):
+        for seq, segment in enumerate(read_ahead(store, partial(read_segment, store), wanted), first):
+            if segment.seq != seq or segment.previous_sha256 != previous_sha256:
+                raise LedgerError(f"{segment_key(seq)} does not continue the chain")
+            yield segment
+            previous_sha256 = segment.sha256
+
+
 def read_snapshot(store: Store) -> tuple[Book, str] | None:
     """The stored book and the sha256 of the segment it stood after; None where there is no snapshot.
 
@@ -107,12 +124,11 @@ class Ledger:
 
     def book(self) -> Book:
         """The book after every segment stored by now (one store read when nothing is new)."""
-        while True:
-            try:
-                segment = read_segment(self._store, self._book.seq + 1)
-            except NotFound:
-                return self._book
-            self._fold(segment)
+        for segment in read_segments(self._store, self._book.seq + 1, self._head):
+            self._book.apply_all(segment.events)
+            self._book.seq = segment.seq
+            self._head = segment.sha256
+        return self._book
 
     def book_at(self, seq: int) -> Book:
         """The book as it stood after segment ``seq``, replayed from the beginning."""
@@ -126,16 +142,7 @@ class Ledger:
 
     def segments(self, *, until: int | None = None) -> Iterator[Segment]:
         """Stored segments from the first, checking that each continues the chain (LedgerError if not)."""
-        seq, previous = 0, ""
-        while until is None or seq <= until:
-            try:
-                segment = read_segment(self._store, seq)
-            except NotFound:
-                return
-            if segment.seq != seq or segment.previous_sha256 != previous:
-                raise LedgerError(f"{segment_key(seq)} does not continue the chain")
-            yield segment
-            seq, previous = seq + 1, segment.sha256
+        return read_segments(self._store, until=until)
 
     def post(self, events: Iterable[Event], *, provided: Callable[[Book], bool] = lambda _: True) -> list[Event]:
         """Append the events not yet posted as one segment, atomically; returns those that were new.
@@ -177,13 +184,6 @@ class Ledger:
         """Store the present book for cold readers, which replay the segments after it."""
         document = self.book().to_document() | {"head_sha256": self._head}
         self._store.write(SNAPSHOT, dump_document(document))
-
-    def _fold(self, segment: Segment) -> None:
-        if segment.seq != self._book.seq + 1 or segment.previous_sha256 != self._head:
-            raise LedgerError(f"{segment_key(segment.seq)} does not continue the chain")
-        self._book.apply_all(segment.events)
-        self._book.seq = segment.seq
-        self._head = segment.sha256
 
     def _from_snapshot(self) -> Book:
         try:

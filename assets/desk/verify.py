@@ -17,7 +17,7 @@ from decimal import Decimal, localcontext
 from assets.accounting.book import Book, LedgerError
 from assets.accounting.events import Baseline, Event, Fill, Funding
 from assets.accounting.instrument import parse_exchange_info
-from assets.accounting.ledger import SEGMENTS, SNAPSHOT, Segment, read_segment, segment_key
+from assets.accounting.ledger import SEGMENTS, SNAPSHOT, read_segments, segment_key
 from assets.accounting.pnl import MissingMark, logged_portfolio_value, valuation
 from assets.accounting.precision import EXACT, logged, posted
 from assets.desk.artifacts import (
@@ -198,20 +198,6 @@ class _Verification:
                     wanted.add(document["seq" if key == SNAPSHOT else "ledger_seq"])
         return wanted
 
-    def _segments(self) -> Iterator[Segment]:
-        """Stored segments from the first on, each proven to continue the one before; reads only, unlike a Ledger,
-        which founds itself. Raises LedgerError."""
-        seq, previous = 0, ""
-        while True:
-            try:
-                segment = read_segment(self.store, seq)
-            except NotFound:
-                return
-            if segment.seq != seq or segment.previous_sha256 != previous:
-                raise LedgerError(f"{segment_key(seq)} does not continue the chain")
-            yield segment
-            seq, previous = seq + 1, segment.sha256
-
     def _replay_ledger(self, wanted: set[int]) -> dict[int, Book]:
         """Replay every segment, keeping the book at the wanted ones; checks the chain, ids and the snapshot."""
         kept: dict[int, Book] = {}
@@ -223,7 +209,7 @@ class _Verification:
         with self.recomputing("ledger/"):
             book = Book(self.capital)
             seen: set[str] = set()
-            for segment in self._segments():
+            for segment in read_segments(self.store):
                 self.progress("ledger", segment.seq, 0)
                 if segment.seq == 0 and segment.initial_capital != self.capital:
                     self.differs(
@@ -267,9 +253,7 @@ class _Verification:
         """The book after segment ``seq``; replayed once more for a rebalance that moved on while we verify."""
         if seq not in books:
             book = Book(self.capital)
-            for segment in self._segments():
-                if segment.seq > seq:
-                    break
+            for segment in read_segments(self.store, until=seq):
                 book.apply_all(segment.events)
                 book.seq = segment.seq
             if book.seq != seq:
@@ -568,11 +552,11 @@ class _Verification:
 
     def _states_along(self, rows: list[LogRow]) -> Iterator[Book]:
         """The book each row was valued with: one replay, stepping forward with the rows."""
-        segments, book = self._segments(), Book(self.capital)
+        segments, book = read_segments(self.store), Book(self.capital)
         for row in rows:
             wanted = row.document.get("ledger_seq", 0)
             if wanted < book.seq:
-                segments, book = self._segments(), Book(self.capital)
+                segments, book = read_segments(self.store), Book(self.capital)
             while book.seq < wanted:
                 segment = next(segments, None)
                 if segment is None:

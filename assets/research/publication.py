@@ -1,6 +1,8 @@
 """The decision of a day as a whole: all its steps, and what the screen shows of them."""
 
 from datetime import date, timedelta
+from functools import partial
+from typing import Any
 
 from assets.research import archive
 from assets.research.decision import (
@@ -9,13 +11,21 @@ from assets.research.decision import (
     SizingStep,
 )
 from assets.research.model_store import model_version, trained
-from assets.research.pipeline import Management, as_begun, extraction_of, result_of, run_step, value_of
+from assets.research.pipeline import Extraction, Management, as_begun, result_of, run_step
 from assets.research.research_desk import Research, midnight
 from assets.research.steps import STEPS
 from resources.documents import Document, to_iso
 from resources.store import NotFound
+from resources.store.reading import read_ahead
 
 _HISTORY_DAYS = 90
+_CHARTED: dict[str, Any] = {
+    "feature_extraction": Extraction,
+    "regime_gate": GateStep,
+    "bias_computation": BiasStep,
+    "target_sizing": SizingStep,
+    "position_management": Management,
+}
 
 
 def decide_day(research: Research, symbol: str, day: date) -> dict[str, Document]:
@@ -50,19 +60,22 @@ def publish(research: Research, symbol: str, day: date) -> Document:
     )
 
 
+def _charted(research: Research, symbol: str, day: date) -> list[Document] | None:
+    """What the steps of ``_CHARTED`` stored; None for a day without a whole decision."""
+    try:
+        return [result_of(research, symbol, day, step)[0] for step in _CHARTED]
+    except NotFound:
+        return None
+
+
 def _history(research: Research, symbol: str, last: date) -> list[Document]:
     """One row a day for the sparklines, oldest first, from the stored steps of the last ``_HISTORY_DAYS`` days."""
     rows = []
-    for back in range(_HISTORY_DAYS - 1, -1, -1):
-        day = last - timedelta(days=back)
-        try:
-            extraction, _ = extraction_of(research, symbol, day)
-            gate, _ = value_of(research, symbol, day, "regime_gate", GateStep)
-            bias, _ = value_of(research, symbol, day, "bias_computation", BiasStep)
-            sizing, _ = value_of(research, symbol, day, "target_sizing", SizingStep)
-            management, _ = value_of(research, symbol, day, "position_management", Management)
-        except NotFound:
+    days = [last - timedelta(days=back) for back in range(_HISTORY_DAYS - 1, -1, -1)]
+    for day, stored in zip(days, read_ahead(research.store, partial(_charted, research, symbol), days), strict=True):
+        if stored is None:
             continue
+        extraction, gate, bias, sizing, management = map(archive.load_value, _CHARTED.values(), stored)
         rows.append(
             {
                 "day": day.isoformat(),

@@ -17,6 +17,7 @@ from resources.documents import dump_document, load_document
 from resources.store import NotFound
 from resources.store.local import LocalStore
 from tests.assets.accounting.test_book import C0, T, book_of, fill, funding, histories
+from tests.faults.distant_store import DistantStore, threads_left
 from tests.memory_store import MemoryStore
 
 
@@ -241,6 +242,45 @@ def test_a_removed_segment_ends_the_ledger_there_and_the_gap_is_not_jumped() -> 
     assert Ledger(store, C0).book().seq == 1
     with pytest.raises(NotFound):
         read_segment(store, 2)
+
+
+def test_a_ledger_far_away_is_the_same_ledger_read_ahead() -> None:
+    inner = MemoryStore()
+    writer = Ledger(inner, C0)
+    for number in range(1, 60):
+        writer.post([fill(number, "1", "10")])
+    store = DistantStore(inner)
+    ledger = Ledger(store, C0)
+    assert ledger.book().to_document() == writer.book().to_document()
+    assert list(ledger.segments()) == list(writer.segments())
+    assert ledger.book_at(20).to_document() == writer.book_at(20).to_document()
+    # Of each reading to the end: what was asked for beyond it, before it was known to be the end.
+    beyond = [key for key in store.reads if key >= segment_key(60)]
+    assert len(beyond) <= store.reads_at_once
+    store.reads.clear()
+    ledger.book()
+    assert store.reads == {segment_key(60): 1}
+    assert list(ledger.segments(until=2))[-1].seq == 2
+    assert max(store.reads) == segment_key(60)
+    assert threads_left() == []
+
+
+def test_a_ledger_far_away_ends_at_the_first_gap_and_stops_at_the_first_damage() -> None:
+    inner = MemoryStore()
+    writer = Ledger(inner, C0)
+    for number in range(1, 60):
+        writer.post([fill(number, "1", "10")])
+    damaged, gone = inner.copy(), inner.copy()
+    damaged.write(segment_key(40), b"[]")
+    damaged.delete(segment_key(45))
+    gone.delete(segment_key(40))
+    gone.write(segment_key(43), b"[]")
+    found: list[int] = []
+    with pytest.raises(LedgerError, match=r"000000000040\.json is not a ledger segment"):
+        found.extend(segment.seq for segment in Ledger(DistantStore(damaged), C0).segments())
+    assert found == list(range(40))
+    assert Ledger(DistantStore(gone), C0).book().seq == 39
+    assert threads_left() == []
 
 
 def test_a_snapshot_may_be_lost() -> None:

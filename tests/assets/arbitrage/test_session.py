@@ -44,6 +44,7 @@ from assets.arbitrage.view import view_to_document
 from resources.documents import dump_document
 from resources.feed import NANOSECONDS, FeedEvent, Source
 from resources.store import StoreUnavailable
+from tests.faults.distant_store import DistantStore
 from tests.faults.dying_store import DyingStore, Killed
 from tests.faults.watched_store import T, WatchedStore
 from tests.memory_store import MemoryStore
@@ -204,7 +205,7 @@ def test_killed_again_and_again_it_still_gets_there(whole: MemoryStore) -> None:
     draw, store, deaths = random.Random(3), MemoryStore(), 0
     feed = ScriptedFeed(evenings(SEED))
     while closing_of(store, "SIMULATED", DAY) is None:
-        reading = 2 * len(store.contents())  # each segment is read to open the log and to compare it
+        reading = len(store.contents())  # each segment is read to open the log
         dying = DyingStore(store, reading + draw.randint(5, 10), draw.choice(("before", "after")))
         try:
             steps(Session(desk_of(dying, feed), DAY, 0), 9)
@@ -282,6 +283,31 @@ def test_killed_between_the_last_segment_and_the_closing_only_the_closing_is_wri
     Session(desk_of(store, ScriptedFeed(evenings(SEED))), DAY, 0).close()
     assert set(store.contents()) - before == {day_key("simulated", DAY, "closing.json")}
     same_day(store, whole)
+
+
+@pytest.mark.parametrize("resumed", ["replayed", "recovered", "replayed in vain"])
+def test_whoever_resumes_a_day_reads_each_segment_once(resumed: str) -> None:
+    """And the closing that is not there, which says that the day is open: nothing else, however it is resumed."""
+    inner, live = MemoryStore(), resumed == "recovered"
+    feed = ScriptedFeed(evenings(SEED), source="LIVE" if live else "SIMULATED", repeatable=not live)
+    session = Session(desk_of(inner, feed), DAY, 0)
+    while session.cursor_ns < END_NS - 30 * NANOSECONDS:
+        session.advance_to(max(MARKET_NS, session.cursor_ns + NANOSECONDS))
+        session.flush()
+    segments = [entry.key for entry in inner.list(f"{day_key(feed.source, DAY, 'log')}/")]
+    assert len(segments) > 20
+    store = DistantStore(inner)
+    if resumed == "replayed in vain":
+        feed = ScriptedFeed(only({}))
+    again = Session(desk_of(store, feed), DAY, END_NS - 20 * NANOSECONDS)
+    assert again.resumed == ("replayed" if resumed == "replayed" else "recovered")
+    assert again.seq == session.seq
+    assert store.reads == dict.fromkeys([*segments, day_key(feed.source, DAY, "closing.json")], 1)
+    assert store.lists == {f"{day_key(feed.source, DAY, 'log')}/": 1}
+    before = stored_log(inner, source=feed.source)
+    again.close()
+    assert stored_log(inner, source=feed.source).startswith(before)
+    assert violations(inner, source=feed.source) == {}
 
 
 # --- two at once ---

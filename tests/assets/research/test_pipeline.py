@@ -29,6 +29,7 @@ from resources.settings import Settings
 from resources.store import NotFound
 from resources.store.local import LocalStore
 from tests.desk_parts import START, D, Parts, market_of
+from tests.faults.distant_store import DistantStore, threads_left
 from tests.memory_store import MemoryStore
 from tests.research_parts import (
     SYMBOL,
@@ -377,6 +378,13 @@ def test_what_is_published_is_the_stored_steps_and_the_days_before(decided):
     assert shown["next_run_utc"] == "2024-10-30T00:00:00.000000+00:00"
     assert [row["day"] for row in shown["history"]] == [(TODAY + n * DAY).isoformat() for n in range(3)]
     assert shown["history"][-1]["equity"] == book_of(results(decided, LAST))["equity"]
+
+
+def test_what_is_published_is_the_same_from_a_store_far_away(decided):
+    shown = archive.read_document(decided, archive.latest_key("SIMULATED", SYMBOL))
+    far = DistantStore(decided)
+    assert publish(research_on(LAST, far), SYMBOL, LAST) == shown
+    assert threads_left() == []
 
 
 def test_a_position_left_unmarked_for_longer_than_its_memory_is_not_taken_up_again(decided, monkeypatch):
