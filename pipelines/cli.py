@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from pipelines.arbitrage_cli import monitor, trade
 from pipelines.backtest_cli import backtest, import_report
+from pipelines.capital_cli import capital
 from pipelines.research_cli import decide, train, walk_forward
 from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
 from resources.settings import Settings
@@ -351,7 +352,7 @@ def export(what: str, first: datetime | None, last: datetime | None, form: str, 
     write_csv(rows, output)
 
 
-for command in (decide, train, walk_forward, trade, monitor, backtest, import_report):
+for command in (decide, train, walk_forward, trade, monitor, capital, backtest, import_report):
     main.add_command(command)
 
 

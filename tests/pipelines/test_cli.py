@@ -31,7 +31,7 @@ from tests.desk_parts import Parts, contract, exchange_info, file_name, market_o
 
 COMMANDS = [
     "up", "demo", "tick", "drop", "flow", "status", "verify", "replay", "export", "decide", "train", "walk-forward",
-    "trade", "monitor", "backtest", "import-report",
+    "trade", "monitor", "capital", "backtest", "import-report",
 ]  # fmt: skip
 LONG_SHORT = {"BTC_USDT": ("600000", 1), "ETH_USDT": ("-400000", -1)}
 GOOD = signal_csv(LONG_SHORT)
