@@ -19,16 +19,23 @@ _log = logging.getLogger(__name__)
 class LiveSnapshot:
     """As of one look at the store; ``version`` rises with every change, 0 before the first look.
 
-    ``seen_at`` is when the document was first seen here, None while there is none. ``disconnected`` is why the store
-    could not be read, ``unreadable`` why its document could not be understood ("" while all is well); what was read
-    before then stays.
+    ``written_at`` is when its writer wrote the document, ``seen_at`` when it was first seen here, None while there is
+    none. ``disconnected`` is why the store could not be read, ``unreadable`` why its document could not be understood
+    ("" while all is well); what was read before then stays.
     """
 
     source: Source
     version: int = 0
+    written_at: datetime | None = None
     seen_at: datetime | None = None
     disconnected: str = ""
     unreadable: str = ""
+
+    @property
+    def heard_at(self) -> datetime | None:
+        """From when on the writer's word counts: the earlier instant, so that no clock ahead makes anything newer."""
+        heard = [at for at in (self.written_at, self.seen_at) if at is not None]
+        return min(heard) if heard else None
 
 
 Snapshot = TypeVar("Snapshot", bound=LiveSnapshot)
@@ -49,6 +56,10 @@ class LivePoller(ABC, Generic[Snapshot]):
     def read(self, document: Document) -> dict[str, Any]:
         """The snapshot's own fields, as the document says. Raises ValueError naming what is wrong with it."""
 
+    def completed(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with what other objects of the store add to it: nothing, unless a subclass knows of some."""
+        return snapshot
+
     @property
     def snapshot(self) -> Snapshot:
         """The newest snapshot; safe to read from any thread."""
@@ -64,7 +75,7 @@ class LivePoller(ABC, Generic[Snapshot]):
         """Look at the store and publish what changed. A store error keeps the old state and says why."""
         before = self._snapshot
         try:
-            now = self._looked(before)
+            now = self.completed(self._looked(before))
         except Exception as error:  # whatever is wrong, viewers must be told rather than shown old numbers as live
             if not isinstance(error, StoreError):
                 _log.exception("refresh failed")

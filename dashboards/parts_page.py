@@ -4,10 +4,13 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Generic
 
 import panel as pn
+from panel.models.esm import DataEvent
 
 from dashboards.components.board import ScriptedBoard
+from dashboards.components.table_file import chosen, table_file
 from dashboards.live_poller import Snapshot
 from dashboards.page import BEAT_MS, Page, PageContext
+from resources.documents import Document
 
 Parts = dict[str, dict[str, Any]]
 
@@ -28,6 +31,18 @@ class PartsPage(Page, Generic[Snapshot]):
     @abstractmethod
     def parts(self, snapshot: Snapshot) -> Parts:
         """Everything the board shows of it by its parts, as texts and numbers that survive JSON."""
+
+    @abstractmethod
+    def table(self, snapshot: Snapshot, name: str) -> dict[str, Document]:
+        """The rows of a table to save, exact, by the ids they are shown under; none for a name that is no table's."""
+
+    def exported(self, asked: object) -> dict[str, str] | None:
+        """The file a browser asks for (``table_file``); None where it asks for nothing that is there."""
+        if not isinstance(asked, dict):
+            return None
+        name = str(asked.get("export"))
+        rows = self.table(self.snapshot(), name)
+        return table_file(self.title.lower(), name, chosen(rows, asked.get("ids")), self.context.clock.now())
 
     def source(self) -> str | None:
         """The source of what is shown, which is not the desk's market."""
@@ -57,6 +72,7 @@ class _Session(Generic[Snapshot]):
         self._version, self._shown = snapshot.version, page.state(snapshot)
         self._beat = page.context.now_ms()
         self.board = page.board(**self._shown, beat=self._beat, sizing_mode="stretch_both")
+        self.board.on_msg(self._asked)
         page.every_second(self._refresh)
 
     def _refresh(self) -> None:
@@ -70,3 +86,8 @@ class _Session(Generic[Snapshot]):
         new = self._page.state(snapshot)
         self.board.param.update(**{name: part for name, part in new.items() if part is not self._shown[name]})
         self._shown = new
+
+    def _asked(self, message: DataEvent) -> None:
+        file = self._page.exported(message.data)
+        if file is not None:
+            self.board.send(file)

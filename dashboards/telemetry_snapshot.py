@@ -1,8 +1,9 @@
-"""What telemetry says of the paper trader, read once for every viewer: the newest state of one source."""
+"""What telemetry says of the paper trader, read once for every viewer: the newest state of one source, and beside it
+what other records hold: the newest backtest report, and how long the day's orders took to be confirmed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,8 @@ from assets.telemetry.alarms import AlarmStatus
 from assets.telemetry.service_levels import ServiceLevel
 from assets.telemetry.telemetry_log import METRICS, TRADE
 from assets.telemetry.watch import live_key
+from dashboards.backtest_report import BacktestReport, NewestReport
+from dashboards.confirmations import NOTHING_CONFIRMED, ConfirmationLog, Confirmations
 from dashboards.live_poller import LivePoller, LiveSnapshot
 from resources.clock import Clock
 from resources.documents import Document, from_iso
@@ -17,6 +20,9 @@ from resources.feed import Source
 from resources.store import Store
 
 Value = Decimal | int | None
+
+# A day's log grows by the minute, reports come by the day: neither is worth a request a second.
+_RECORDS_EVERY = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +55,34 @@ class TelemetryView:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySnapshot(LiveSnapshot):
-    """``view`` is None while no trader of ``source`` has written one."""
+    """``view`` is None while no trader of ``source`` has written one, ``backtest`` while no report is stored."""
 
     view: TelemetryView | None = None
+    backtest: BacktestReport | None = None
+    confirmations: Confirmations = NOTHING_CONFIRMED
 
 
 class TelemetryPoller(LivePoller[TelemetrySnapshot]):
-    """Reads what the trader of ``source`` tells of itself at each instant of its grid."""
+    """Reads what the trader of ``source`` tells of itself at each instant of its grid, and more seldom the rest."""
 
     def __init__(self, store: Store, clock: Clock, source: Source) -> None:
         super().__init__(store, clock, live_key(source), TelemetrySnapshot(source))
+        self._reports = NewestReport(store)
+        self._log = ConfirmationLog(store, source)
+        self._due: datetime | None = None
 
     def read(self, document: Document) -> dict[str, Any]:
-        return {"view": view_from_document(document)}
+        view = view_from_document(document)
+        return {"view": view, "written_at": view.as_of}
+
+    def completed(self, snapshot: TelemetrySnapshot) -> TelemetrySnapshot:
+        now = self._clock.now()
+        if self._due is None or now >= self._due or self._log.behind:
+            self._reports.refresh()
+            if snapshot.view is not None:
+                self._log.refresh(snapshot.view.day)
+            self._due = now + _RECORDS_EVERY
+        return replace(snapshot, backtest=self._reports.report, confirmations=self._log.confirmations)
 
 
 def view_from_document(document: Document) -> TelemetryView:

@@ -17,17 +17,13 @@ LATE_SECONDS, STALE_SECONDS = 5, 15
 
 @dataclass(frozen=True, slots=True)
 class TraderSnapshot(LiveSnapshot):
-    """``view`` is None while no trader of ``source`` has written one; ``written_at`` is when the trader wrote it."""
+    """``view`` is None while no trader of ``source`` has written one."""
 
     view: TraderView | None = None
-    written_at: datetime | None = None
 
     def age_seconds(self, now: datetime) -> float | None:
-        """Seconds since the trader last said something, None when it never did. Neither a trader's clock that is ahead
-        nor one that is behind makes an old view look new."""
-        if self.written_at is None or self.seen_at is None:
-            return None
-        return max((now - self.written_at).total_seconds(), (now - self.seen_at).total_seconds(), 0.0)
+        """Seconds since the trader last said something, None when it never did."""
+        return None if self.heard_at is None else max((now - self.heard_at).total_seconds(), 0.0)
 
     def is_stale(self, now: datetime) -> bool:
         """Whether the numbers are too old to be taken for the present, or there are none."""

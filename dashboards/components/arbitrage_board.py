@@ -6,8 +6,27 @@ import param
 
 from dashboards.components.board import ScriptedBoard, joined
 
-_PARTS = ("ages", "pills", "arbitrage_table", "arbitrage_summary", "arbitrage_capital", "arbitrage_board")
-_STYLES = ("ages", "pills", "cards", "arbitrage_table", "arbitrage_summary", "arbitrage_capital", "arbitrage_board")
+_PARTS = (
+    "ages",
+    "pills",
+    "save",
+    "live_board",
+    "arbitrage_table",
+    "arbitrage_summary",
+    "arbitrage_capital",
+    "arbitrage_board",
+)
+_STYLES = (
+    "ages",
+    "pills",
+    "cards",
+    "save",
+    "live_board",
+    "arbitrage_table",
+    "arbitrage_summary",
+    "arbitrage_capital",
+    "arbitrage_board",
+)
 
 
 class ArbitrageBoard(ScriptedBoard):

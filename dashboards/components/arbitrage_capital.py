@@ -10,7 +10,7 @@ from dashboards import arbitrage_labels as labels
 from dashboards import format as text
 from dashboards.components.arbitrage_shown import Shown, instant
 from dashboards.components.arbitrage_summary import NO_TRADER
-from dashboards.components.arbitrage_trades import STARTED_BY
+from dashboards.components.live_strip import STARTED_BY
 
 _BUCKETS = 288  # of five minutes; each gives one to four points
 _DAY_MS = 86_400_000

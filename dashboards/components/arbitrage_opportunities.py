@@ -8,7 +8,7 @@ from dashboards import arbitrage_labels as labels
 from dashboards import format as text
 from dashboards.components.arbitrage_shown import Cell, Shown, bps, clock_text, column, elapsed, missing, words
 from dashboards.components.arbitrage_summary import NO_TRADER
-from dashboards.components.arbitrage_trades import STARTED_BY
+from dashboards.components.live_strip import STARTED_BY
 
 _TINY = Decimal("0.0001")
 
@@ -54,6 +54,11 @@ def removed(view: TraderView | None) -> Shown:
     return {"title": labels.REMOVED, "rows": rows}
 
 
+def opportunity_id(row: OpportunityRow) -> str:
+    """Its pair of venues, and for one that ended when."""
+    return f"{row.ticker} {row.long_exchange} {row.short_exchange} {row.removed_ns or ''}"
+
+
 def _standing_row(row: OpportunityRow, as_of_ns: int) -> Shown:
     if row.tradable:
         why: Cell = {"text": words(row.tradable), "title": labels.WHY_NOT_TRADED.get(row.tradable, "")}
@@ -80,7 +85,7 @@ def _price(value: Decimal) -> str:
 def _row(row: OpportunityRow, age: Cell, why: Cell, title: str) -> Shown:
     parts = [[name, points] for name, points in row.confidence_parts]
     return {
-        "id": f"{row.ticker} {row.long_exchange} {row.short_exchange} {row.removed_ns or ''}",
+        "id": opportunity_id(row),
         "cells": [
             row.ticker,
             {"venue": row.long_exchange, "bid": _price(row.long_bid), "ask": _price(row.long_ask), "take": 1},

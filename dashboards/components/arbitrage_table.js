@@ -3,7 +3,7 @@ const SORT_ARROW = '<path d="M1 5.5 4 2.5 7 5.5"/>'
 // A table that writes changed cells and nothing else: its rows are known by their id, so that scroll, focus and
 // selection stay where they are while numbers move. Texts are put in as text, never as markup.
 class LiveTable {
-  constructor(kind, {sort = "", changed = () => {}} = {}) {
+  constructor(kind, {exported, sort = "", changed = () => {}}) {
     this.groups = []
     this.columns = []
     this.sort = sort
@@ -11,12 +11,13 @@ class LiveTable {
     this.changed = changed
     this.title = node("h2")
     this.hint = node("span", {className: "hint"})
-    this.tools = node("span", {className: "tools"}, this.hint)
+    // A table that is sorted and filtered is saved as it stands; of the others rows come and go on the way.
+    this.button = exportButton(`${sort ? "The shown rows, in the shown order" : "Every row"}, exact, as CSV`, () => exported(kind, sort ? this.ids() : null))
     this.head = node("tr")
     this.table = node("table", {}, node("thead", {}, this.head))
     this.scroll = node("div", {className: "scroll", tabIndex: 0, role: "region"}, this.table)
     this.nothing = node("div", {className: "void"})
-    this.el = node("section", {className: `card table ${kind}`}, node("header", {}, this.title, this.tools), this.scroll, this.nothing)
+    this.el = node("section", {className: `card table ${kind}`}, node("header", {}, this.title, node("span", {className: "tools"}, this.hint, this.button)), this.scroll, this.nothing)
   }
 
   // `groups` are [heading, rows]; the first one has no heading and is the one that is sorted and filtered.
@@ -121,10 +122,15 @@ class LiveTable {
     })
     this.el.classList.toggle("bare", !count)
     this.nothing.hidden = count > 0
+    this.button.disabled = !count
     if (count) return
     const filtered = this.filter && this.groups[0].data.length
     const [what, then] = filtered ? [`No ticker contains “${this.filter}”`, "Esc clears the filter"] : this.empty
     this.nothing.replaceChildren(node("b", {}, what), node("span", {}, then))
+  }
+
+  ids() {
+    return this.arranged(this.groups[0], 0).map(({id}) => id)
   }
 
   sortBy(key, kind) {

@@ -18,9 +18,8 @@ from dashboards.components.arbitrage_shown import (
     words,
 )
 from dashboards.components.arbitrage_summary import NO_TRADER
+from dashboards.components.live_strip import STARTED_BY
 from dashboards.format import sign_of
-
-STARTED_BY = "Started by: desk up"
 
 _ACTIVE = (
     column("ticker", labels.TICKER, "Asset and quote currency, the same for every venue", "text"),
@@ -87,6 +86,11 @@ def leg_outs(view: TraderView | None) -> Shown:
         if view is None
         else ["No leg-out today", "A leg that filled alone appears here with what its hedge cost"],
     }
+
+
+def leg_out_id(row: LegOutRow) -> str:
+    """A trade has at most one leg-out a phase."""
+    return f"{row.trade_id} {row.phase}"
 
 
 def _of_all(shown: int, total: int) -> str:
@@ -165,7 +169,7 @@ def _leg_out_row(row: LegOutRow, as_of_ns: int) -> Shown:
     else:
         alone = f"hedged after {(row.hedged_at_ns - row.filled_at_ns) // 1_000_000:,} ms"
     return {
-        "id": f"{row.trade_id} {row.phase}",
+        "id": leg_out_id(row),
         "cells": [
             row.ticker,
             words(row.phase),

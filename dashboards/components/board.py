@@ -13,7 +13,7 @@ from panel.viewable import Child
 _HERE = Path(__file__).parent
 
 # The parts of the desk board's script, joined in this order into the one module that Panel loads.
-_PARTS = ("ages", "pills", "cards", "ranges", "exposure", "positions", "rebalance", "board")
+_PARTS = ("ages", "pills", "save", "cards", "ranges", "exposure", "positions", "rebalance", "board")
 
 
 def joined(parts: tuple[str, ...], suffix: str) -> str:
@@ -27,6 +27,10 @@ class ScriptedBoard(pn.custom.JSComponent):
     beat = param.Integer(default=0, doc="The server's clock in ms, sent every two seconds: the page's sign of life")
 
     __abstract = True
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Hand the browser of this session a message, once."""
+        self._send_msg(message)
 
     def _get_properties(self, doc: Document | None) -> dict[str, Any]:
         # Named as a bundle the script runs as it is; else the browser first translates it from TypeScript and JSX.

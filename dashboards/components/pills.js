@@ -40,10 +40,10 @@ function judgedMarks(pill) {
   return [state, `${stale.length} stale${since}`]
 }
 
-function showPills(strip, pills, notice) {
-  const all = pills.map(pillOf)
-  if (notice) {
-    all.unshift(node("span", {className: "pill notice", title: notice.title, role: "status", "data-state": notice.state === "loading" ? "busy" : "attention"}, node("i"), node("b", {}, notice.text)))
-  }
-  strip.replaceChildren(...all)
+function noticeOf({state, text, title}) {
+  return node("span", {className: "pill notice", title, role: "status", "data-state": state === "loading" ? "busy" : "attention"}, node("i"), node("b", {}, text))
+}
+
+function showPills(strip, pills, ...notices) {
+  strip.replaceChildren(...notices.filter(Boolean).map(noticeOf), ...pills.map(pillOf))
 }

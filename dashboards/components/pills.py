@@ -63,24 +63,25 @@ def run_url(snapshot: Snapshot, settings: Settings) -> str | None:
     return f"{settings.dagster_address}/runs/{execution['run_id']}"
 
 
-def _pill(key: str, label: str, shown: str, state: str, title: str, **more: Any) -> Pill:
+def pill(key: str, label: str, shown: str, state: str, title: str, **more: Any) -> Pill:
+    """A pill that shows ``shown``; ``more`` are its thresholds, as the module says."""
     return {"key": key, "label": label, "text": shown, "state": state, "title": title, **more}
 
 
 def _market(snapshot: Snapshot) -> Pill:
     source = market_source(snapshot)
     if source is None:
-        return _pill("market", "Market", "None yet", "off", "No tick has valued the portfolio yet")
+        return pill("market", "Market", "None yet", "off", "No tick has valued the portfolio yet")
     if source == "SIMULATED":
-        return _pill("market", "Market", source, "ok", "Prices are drawn by a simulation, not by any market")
-    return _pill("market", "Market", source, "ok", f"Prices come from {source}")
+        return pill("market", "Market", source, "ok", "Prices are drawn by a simulation, not by any market")
+    return pill("market", "Market", source, "ok", f"Prices come from {source}")
 
 
 def _data(snapshot: Snapshot) -> Pill:
     row = snapshot.row
     if row is None:
-        return _pill("data", "Data", "None yet", "off", "portfolio_value_log.jsonl has no row yet")
-    return _pill(
+        return pill("data", "Data", "None yet", "off", "portfolio_value_log.jsonl has no row yet")
+    return pill(
         "data",
         "Data",
         "",
@@ -95,14 +96,12 @@ def _data(snapshot: Snapshot) -> Pill:
 def _executor(snapshot: Snapshot, settings: Settings) -> Pill:
     execution = snapshot.execution
     if execution is None:
-        return _pill(
-            "executor", "Executor", "Idle", "off", "Nothing was ever executed: execution.json is not there yet"
-        )
+        return pill("executor", "Executor", "Idle", "off", "Nothing was ever executed: execution.json is not there yet")
     if execution.get("state") != "executing":
-        return _pill("executor", "Executor", "Idle", "ok", f"Last rebalance {execution.get('rebalance_id', '')}")
+        return pill("executor", "Executor", "Idle", "ok", f"Last rebalance {execution.get('rebalance_id', '')}")
     step = str(execution.get("step") or "executing")
     started = from_iso(execution["started_utc"])
-    return _pill(
+    return pill(
         "executor",
         "Executor",
         step.replace("_", " ").capitalize(),
@@ -116,10 +115,10 @@ def _executor(snapshot: Snapshot, settings: Settings) -> Pill:
 def _baseline(snapshot: Snapshot, settings: Settings, now: datetime) -> Pill:
     baseline = snapshot.baseline
     if baseline is None:
-        return _pill("baseline", "Baseline", "None yet", "off", "daily_baseline.json appears after the first execution")
+        return pill("baseline", "Baseline", "None yet", "off", "daily_baseline.json appears after the first execution")
     t1 = from_iso(baseline["timestamp_utc"])
     partial = baseline.get("status") == "partial"
-    return _pill(
+    return pill(
         "baseline",
         "Baseline",
         f"t1 {text.clock_time(t1, today=now)}",
@@ -134,22 +133,22 @@ def _signal(snapshot: Snapshot) -> Pill:
     refused = snapshot.unanswered_refusal
     if refused is not None:
         title = f"{refused['csv_filename']} was not executed\n{refused['reason']}"
-        return _pill("csv", "CSV", str(refused["status"]).capitalize(), "attention", title)
+        return pill("csv", "CSV", str(refused["status"]).capitalize(), "attention", title)
     document = snapshot.executed or snapshot.baseline
     if document is None or not document.get("csv_sha256"):
-        return _pill("csv", "CSV", "None yet", "off", "Waiting for the first CSV in inbox/")
+        return pill("csv", "CSV", "None yet", "off", "Waiting for the first CSV in inbox/")
     sha = str(document["csv_sha256"])
     title = f"{document.get('csv_filename', '')}\nsha256 {sha}"
-    return _pill("csv", "CSV", f"sha {text.short_hash(sha)}", "ok", title)
+    return pill("csv", "CSV", f"sha {text.short_hash(sha)}", "ok", title)
 
 
 def _prices(snapshot: Snapshot, settings: Settings) -> Pill:
     if snapshot.prices is None:
-        return _pill("prices", "Prices", "None yet", "off", "latest_prices.json is not there yet")
+        return pill("prices", "Prices", "None yet", "off", "latest_prices.json is not there yet")
     refused: dict[str, str] = snapshot.prices.get("refused", {})
     symbols = _shown_symbols(snapshot)
     reasons = ", ".join(f"{symbol} {refused[symbol]}" for symbol in symbols if symbol in refused)
-    return _pill(
+    return pill(
         "prices",
         "Prices",
         "",
@@ -176,17 +175,17 @@ def _mark_times(prices: Document, symbols: Iterable[str]) -> list[list[Any]]:
 def _logger(snapshot: Snapshot) -> Pill:
     time = snapshot.series.time
     if not len(time):
-        return _pill("logger", "Logger", "None yet", "off", "The ticker writes one row a minute")
+        return pill("logger", "Logger", "None yet", "off", "The ticker writes one row a minute")
     since = int(time[-1]) - round(_GAP_WINDOW.total_seconds() * 1000)
     missing = missing_minutes(time, since)
     if not missing:
-        return _pill("logger", "Logger", "No gap", "ok", "A row for every minute of the last 24 h")
+        return pill("logger", "Logger", "No gap", "ok", "A row for every minute of the last 24 h")
     gaps = gaps_after(time[np.searchsorted(time, since) :]) + int(np.searchsorted(time, since))
     start, end = int(time[gaps[-1]]), int(time[gaps[-1] + 1])
     recent = int(time[-1]) - end <= _RECENT_GAP.total_seconds() * 1000
     latest = (end - start) // MINUTE_MS
     when = " to ".join(f"{np.datetime64(edge, 'm')}Z".replace("T", " ") for edge in (start, end))
-    return _pill(
+    return pill(
         "logger",
         "Logger",
         f"Gap {missing} min",
@@ -200,9 +199,9 @@ def _unreadable(snapshot: Snapshot) -> list[Pill]:
     keys = snapshot.unreadable
     if not keys:
         return []
-    return [_pill("unreadable", "Store", f"{len(keys)} unreadable", "attention", "\n".join(keys))]
+    return [pill("unreadable", "Store", f"{len(keys)} unreadable", "attention", "\n".join(keys))]
 
 
 def _dagster(snapshot: Snapshot, settings: Settings) -> Pill:
     url = run_url(snapshot, settings) or settings.dagster_address
-    return _pill("dagster", "Dagster", "Open", "link", f"Opens {url}", href=url)
+    return pill("dagster", "Dagster", "Open", "link", f"Opens {url}", href=url)

@@ -140,10 +140,7 @@ class PositionsTable {
     }
     const side = this.names.indexOf("side")
     const lines = [[...this.names, "note"], ...this.view().map((row) => [...row.sort.map((value, i) => (i === side ? row.cells[i] : value)), row.note])]
-    const blob = new Blob([lines.map((line) => line.map(quote).join(",")).join("\r\n") + "\r\n"], {type: "text/csv"})
     const stamp = new Date(clock.now()).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")
-    const link = node("a", {href: URL.createObjectURL(blob), download: `positions_${stamp}Z.csv`})
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000)
+    save({name: `positions_${stamp}Z.csv`, content: lines.map((line) => line.map(quote).join(",")).join("\r\n") + "\r\n"})
   }
 }

@@ -16,12 +16,6 @@ function actionOf(action, exportNow) {
   return node("button", {type: "button", className: "action", title: action.off, "aria-disabled": "true", "aria-description": action.off}, action.label, node("small", {}, action.short))
 }
 
-function save({name, content}) {
-  const link = node("a", {href: URL.createObjectURL(new Blob([content], {type: "application/json"})), download: name})
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000)
-}
-
 export function render({model}) {
   let symbol = model.symbol
   let heard = performance.now()

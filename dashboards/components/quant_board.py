@@ -1,12 +1,12 @@
 """The quant board: all cards of both symbols; which symbol is shown, and what has aged, is the browser's own affair."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import param
 
 from dashboards.components.board import ScriptedBoard, joined
 
-_PARTS = ("ages", "pills", "quant_gauges", "quant_cards", "quant_board")
+_PARTS = ("ages", "pills", "save", "quant_gauges", "quant_cards", "quant_board")
 
 
 class QuantBoard(ScriptedBoard):
@@ -19,7 +19,3 @@ class QuantBoard(ScriptedBoard):
     _stylesheets: ClassVar[list[str]] = [
         joined(("ages", "pills", "cards", "quant_gauges", "quant_cards", "quant_board"), ".css")
     ]
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Hand the browser of this session a message, once."""
-        self._send_msg(message)

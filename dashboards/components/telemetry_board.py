@@ -6,8 +6,27 @@ import param
 
 from dashboards.components.board import ScriptedBoard, joined
 
-_PARTS = ("ages", "pills", "quant_gauges", "telemetry_metrics", "telemetry_status", "telemetry_board")
-_STYLES = ("ages", "pills", "cards", "quant_gauges", "telemetry_metrics", "telemetry_status", "telemetry_board")
+_PARTS = (
+    "ages",
+    "pills",
+    "save",
+    "live_board",
+    "quant_gauges",
+    "telemetry_metrics",
+    "telemetry_status",
+    "telemetry_board",
+)
+_STYLES = (
+    "ages",
+    "pills",
+    "cards",
+    "save",
+    "live_board",
+    "quant_gauges",
+    "telemetry_metrics",
+    "telemetry_status",
+    "telemetry_board",
+)
 
 
 class TelemetryBoard(ScriptedBoard):

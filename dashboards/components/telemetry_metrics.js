@@ -8,11 +8,13 @@ class MetricCard {
       return {cells, shown: "", tr: node("tr", {"data-metric": name}, node("th", {scope: "row"}, name), ...cells)}
     })
     this.el = node("section", {className: "card record", "aria-label": title, style: `--rows:${rows.length}`},
-      node("header", {}, node("h2", {}, title)),
+      node("header", {}, node("h2", {}, title), this.hint = node("span", {className: "hint"})),
       node("div", {className: "scroll", tabIndex: 0, role: "region", "aria-label": title}, node("table", {}, columns, head, node("tbody", {}, ...this.rows.map(({tr}) => tr)))))
   }
 
-  show({rows}) {
+  show({rows, hint, hint_title}) {
+    this.hint.textContent = hint
+    this.hint.title = hint_title
     rows.forEach((row, i) => {
       const made = JSON.stringify(row)
       const {tr, cells, shown} = this.rows[i]

@@ -1,9 +1,10 @@
 """Every metric of brief 4 by its own name: value in its unit, trend, age, and where undefined the reason.
 
-A metric is ``{name, text, unit, sign, title, reason, since, stale_after, line}``; ``line`` holds levels 0 to 1000 with
-gaps where the value was undefined, ``since`` is when the value was measured, in ms.
+A metric is ``{name, text, unit, sign, title, reason, since, stale_after, line, words}``; ``line`` holds levels 0 to
+1000 with gaps where the value was undefined, ``since`` is when the value was measured, in ms.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,8 +22,12 @@ from assets.telemetry.telemetry_log import (
 )
 from dashboards import format as text
 from dashboards import telemetry_labels as labels
+from dashboards.backtest_report import BacktestReport
 from dashboards.components.quant_shown import line
-from dashboards.telemetry_snapshot import Series, TelemetryView, Value
+from dashboards.components.table_file import utc
+from dashboards.confirmations import Confirmations
+from dashboards.telemetry_snapshot import Series, TelemetrySnapshot, TelemetryView, Value
+from resources.documents import Document
 
 Shown = dict[str, Any]
 
@@ -69,17 +74,40 @@ _UNDEFINED = {
     "errors_rate": "no record handled yet",
     "confidence": "the trade had no score",
     "equity_curve": "no valuation yet",
+    "start_value": "not in the report",
+    "final_equity": "not in the report",
+    "volatility": "two whole days are needed",
+    "total_signals": "not in the report",
+    "signal_to_trade_ratio": "the backtest has no fill",
 }
 
 
-def metric_groups(view: TelemetryView | None) -> list[list[Shown]]:
+NO_BACKTEST = "no backtest stored yet"
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One metric as it stands: ``value`` in ``unit``, None with the ``reason`` why; ``at_ns`` is when it was measured,
+    ``trend`` its newest values."""
+
+    metric: Metric
+    value: Value | str
+    unit: str
+    reason: str
+    at_ns: int | None
+    trend: tuple[tuple[int, Value], ...] = ()
+    changed_ns: int | None = None
+
+
+def metric_groups(snapshot: TelemetrySnapshot) -> list[list[Shown]]:
     """The columns of the page: in each the records, in each record its metrics in the order of the brief's table."""
     return [
         [
             {
                 "title": record[0].upper() + record[1:],
                 "heads": [labels.METRIC, labels.TREND, labels.VALUE, labels.UNIT, labels.AGE],
-                "rows": [_metric(metric, view) for metric in METRICS if metric.source == record],
+                "rows": [_shown(_measured(metric, snapshot)) for metric in METRICS if metric.source == record],
+                **(_report(snapshot.backtest) if record == BACKTEST else {"hint": "", "hint_title": ""}),
             }
             for record in column
         ]
@@ -87,39 +115,92 @@ def metric_groups(view: TelemetryView | None) -> list[list[Shown]]:
     ]
 
 
-def _metric(metric: Metric, view: TelemetryView | None) -> Shown:
-    shown: Shown = {
-        "name": metric.name,
-        "unit": labels.UNITS.get(metric.unit, metric.unit),
-        "sign": 0,
-        "line": [],
-        "words": False,
+def metric_rows(snapshot: TelemetrySnapshot) -> dict[str, Document]:
+    """Every metric by its name as a row to save: exact, in the unit it has inside."""
+    found = (_measured(metric, snapshot) for metric in METRICS)
+    return {
+        each.metric.name: {
+            "metric": each.metric.name,
+            "record": each.metric.source,
+            "value": each.value,
+            "unit": each.unit,
+            "measured_utc": utc(each.at_ns),
+            "unchanged_since_utc": utc(each.changed_ns),
+            "undefined_because": each.reason,
+            "meaning": each.metric.meaning,
+        }
+        for each in found
     }
+
+
+def _measured(metric: Metric, snapshot: TelemetrySnapshot) -> _Measured:
+    if metric.source == BACKTEST:
+        return _of_report(metric, snapshot.backtest)
+    view = snapshot.view
     if view is None:
-        return _undefined(shown, metric, NO_TRADER)
+        return _Measured(metric, None, metric.unit, NO_TRADER, None)
+    if metric.source == CONFIRMATION:
+        return _of_confirmations(metric, snapshot.confirmations)
     series = view.series.get(metric.name)
-    # Texts have no trend, and neither has a time that only ever grows.
-    if series is not None and metric.name != "timestamp":
-        shown["line"] = line([None if value is None else float(value) for _, value in series.points])
+    points, changed_ns = ((), None) if series is None else (series.points, series.changed_ns)
+    # A time that only ever grows has no trend.
+    trend = () if metric.name == "timestamp" else points
     value = _value(metric, view, series)
     if value is None:
-        return _undefined(shown, metric, _reason(metric, view))
+        return _Measured(metric, None, metric.unit, _reason(metric, view), None, trend)
+    return _Measured(metric, value, metric.unit, "", _measured_ns(metric, view, series), trend, changed_ns)
+
+
+def _of_report(metric: Metric, report: BacktestReport | None) -> _Measured:
+    if report is None:
+        return _Measured(metric, None, metric.unit, NO_BACKTEST, None)
+    unit = report.currency if metric.unit == "USD" and report.currency else metric.unit
+    value = report.values.get(metric.name)
+    if value is None:
+        reason = "results.json is damaged" if report.damaged else _UNDEFINED[metric.name]
+        return _Measured(metric, None, unit, reason, None)
+    return _Measured(metric, value, unit, "", round(report.stored_at.timestamp() * 1_000) * 1_000_000)
+
+
+def _of_confirmations(metric: Metric, found: Confirmations) -> _Measured:
+    newest = found.points[-1] if found.points else None
+    if newest is None or newest[1] is None:
+        reason = found.reason or "its order was sent on another day"
+        return _Measured(metric, None, metric.unit, reason, None, found.points)
+    return _Measured(metric, newest[1], metric.unit, "", newest[0], found.points)
+
+
+def _report(report: BacktestReport | None) -> Shown:
+    """Which report the metrics are of, or what will make one."""
+    if report is None:
+        return {"hint": "desk backtest …", "hint_title": "desk backtest NAME --signals FILE --bars DIR stores one"}
+    return {"hint": report.name, "hint_title": report.damaged or f"reports/{report.name}/results.json"}
+
+
+def _shown(measured: _Measured) -> Shown:
+    metric, value = measured.metric, measured.value
+    shown: Shown = {
+        "name": metric.name,
+        "unit": labels.UNITS.get(measured.unit, measured.unit),
+        "sign": 0,
+        "words": isinstance(value, str),
+        "line": line([None if each is None else float(each) for _, each in measured.trend]),
+        "reason": measured.reason,
+        "since": None if measured.at_ns is None else measured.at_ns // 1_000_000,
+        "stale_after": None if metric.source in _EVENTFUL or value is None else _STALE_SECONDS,
+    }
+    if value is None:
+        return {**shown, "text": text.MISSING, "title": f"{metric.meaning}\n{measured.reason}"}
     if isinstance(value, str):
-        written, shown["words"] = value, True
+        written = value
     elif metric.name == "timestamp":
         written = f"{datetime.fromtimestamp(int(value) / 1000, UTC):%H:%M:%S}"
         shown["unit"] = "UTC"
     else:
         written = in_unit(metric, value)
         shown["sign"] = _sign(metric, value)
-    return {
-        **shown,
-        "text": written,
-        "reason": "",
-        "title": "\n".join(filter(None, (metric.meaning, _exactly(metric, value), _unchanged(series)))),
-        "since": _measured_ms(metric, view, series),
-        "stale_after": None if metric.source in _EVENTFUL else _STALE_SECONDS,
-    }
+    title = "\n".join(filter(None, (metric.meaning, _exactly(measured), _unchanged(measured.changed_ns))))
+    return {**shown, "text": written, "title": title}
 
 
 def in_unit(metric: Metric, value: Decimal | int) -> str:
@@ -138,17 +219,6 @@ def in_unit(metric: Metric, value: Decimal | int) -> str:
             return text.number(value, significant=4)
 
 
-def _undefined(shown: Shown, metric: Metric, reason: str) -> Shown:
-    return {
-        **shown,
-        "text": text.MISSING,
-        "reason": reason,
-        "title": f"{metric.meaning}\n{reason}",
-        "since": None,
-        "stale_after": None,
-    }
-
-
 def _value(metric: Metric, view: TelemetryView, series: Series | None) -> Value | str:
     """The newest value, by what the metric is a field of."""
     if metric.source == TRADE:
@@ -162,10 +232,6 @@ def _value(metric: Metric, view: TelemetryView, series: Series | None) -> Value 
 
 
 def _reason(metric: Metric, view: TelemetryView) -> str:
-    if metric.source == BACKTEST:
-        return "in reports/<name>/results.json"
-    if metric.source == CONFIRMATION:
-        return "in exec:paper:confirms"
     if metric.source == TRADE and view.last_trade is None:
         return "no trade has closed today"
     if metric.source == TICK and not view.has_tick:
@@ -175,27 +241,28 @@ def _reason(metric: Metric, view: TelemetryView) -> str:
     return _UNDEFINED.get(metric.name, "not measured yet")
 
 
-def _measured_ms(metric: Metric, view: TelemetryView, series: Series | None) -> int:
+def _measured_ns(metric: Metric, view: TelemetryView, series: Series | None) -> int:
     """When the value shown was measured: at the newest point of its series, else with the document."""
     if metric.source == TRADE and view.last_trade is not None:
-        return int(view.last_trade["closed_ns"]) // 1_000_000
+        return int(view.last_trade["closed_ns"])
     tick_only = metric.name in ("latency_ms_p95", "errors_rate", "timestamp")
     if series is None or not series.points or tick_only:
-        return round(view.as_of.timestamp() * 1000)
-    return series.points[-1][0] // 1_000_000
+        return round(view.as_of.timestamp() * 1_000) * 1_000_000
+    return series.points[-1][0]
 
 
-def _exactly(metric: Metric, value: Value | str) -> str:
+def _exactly(measured: _Measured) -> str:
     """What is stored, where the text shows it in another unit or rounded."""
+    value = measured.value
     if isinstance(value, str) or value is None:
         return ""
-    return f"Exactly {value:f} {metric.unit}" if isinstance(value, Decimal) else f"Exactly {value} {metric.unit}"
+    return f"Exactly {value:f} {measured.unit}" if isinstance(value, Decimal) else f"Exactly {value} {measured.unit}"
 
 
-def _unchanged(series: Series | None) -> str:
-    if series is None or series.changed_ns is None:
+def _unchanged(changed_ns: int | None) -> str:
+    if changed_ns is None:
         return ""
-    return f"Unchanged since {datetime.fromtimestamp(series.changed_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"Unchanged since {datetime.fromtimestamp(changed_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _sign(metric: Metric, value: Decimal | int) -> int:

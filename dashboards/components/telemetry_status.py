@@ -8,7 +8,8 @@ from assets.telemetry.alarms import AlarmStatus
 from assets.telemetry.service_levels import ServiceLevel
 from dashboards import format as text
 from dashboards import telemetry_labels as labels
-from dashboards.components.pills import Pill, milliseconds
+from dashboards.components.live_strip import STARTED_BY, Notice, feed_pill, heard_ms, rejected_pill, store_notices
+from dashboards.components.pills import Pill, pill
 from dashboards.components.telemetry_metrics import NO_TRADER
 from dashboards.telemetry_snapshot import TelemetrySnapshot, TelemetryView
 
@@ -20,65 +21,40 @@ _RULES = {"<=": "≤", "<": "<", ">=": "≥"}
 _STATES = {True: labels.MET, False: labels.NOT_MET, None: labels.UNDECIDED}
 _ALARM_STATES = {True: labels.FIRING, False: labels.SILENT, None: labels.UNKNOWN}
 _LATE_STEPS, _STALE_STEPS = 3, 6  # of the grid
-_STARTED_BY = "Started by: desk up"
 
 
-def notices(snapshot: TelemetrySnapshot) -> list[Shown]:
+def notices(snapshot: TelemetrySnapshot) -> list[Notice]:
     """What is wrong, the gravest first; what only ages (``freshness``) the browser adds."""
-    said = []
-    if not snapshot.version:
-        return [_notice("loading", "Reading the store", "")]
-    if snapshot.disconnected:
-        read = snapshot.seen_at
-        as_of = "nothing was read yet" if read is None else f"values as of {read:%H:%M:%S} UTC"
-        said.append(_notice("disconnected", f"Store not answering, {as_of}", snapshot.disconnected))
-    if snapshot.unreadable:
-        said.append(_notice("attention", "The telemetry document cannot be read", snapshot.unreadable))
-    if snapshot.view is None and not said:
-        said.append(_notice("attention", NO_TRADER, "Start it: desk up"))
-    return said
+    return store_notices(snapshot, "The telemetry document", NO_TRADER, empty=snapshot.view is None)
 
 
-def freshness(snapshot: TelemetrySnapshot) -> Shown:
-    """From when on telemetry's word counts (ms, None while it said nothing) and after how many seconds it is old."""
-    view = snapshot.view
-    return {
-        "since": _heard_ms(snapshot),
-        "stale_after": None if view is None else _STALE_STEPS * view.grid_seconds,
-        "text": STALE,
-        "title": "Start it: desk up",
-    }
+def stale_after(view: TelemetryView | None) -> int | None:
+    """After how many seconds without a word telemetry counts as stopped."""
+    return None if view is None else _STALE_STEPS * view.grid_seconds
 
 
 def pills(snapshot: TelemetrySnapshot) -> list[Pill]:
     """Every pill in order."""
     view = snapshot.view
-    feed = _pill("market", "Feed", snapshot.source, "ok", "Where the paper trader's market data come from")
     if view is None:
-        return [feed, _pill("telemetry", "Telemetry", "None yet", "off", NO_TRADER)]
+        return [feed_pill(snapshot), pill("telemetry", "Telemetry", "None yet", "off", NO_TRADER)]
     return [
-        feed,
-        _pill(
+        feed_pill(snapshot),
+        pill(
             "telemetry",
             "Telemetry",
             "",
             "ok",
             f"A metric tick every {view.grid_seconds} s, day {view.day}",
-            since=_heard_ms(snapshot),
+            since=heard_ms(snapshot),
             stale_after=_LATE_STEPS * view.grid_seconds,
-            attention_after=_STALE_STEPS * view.grid_seconds,
+            attention_after=stale_after(view),
         ),
         _tick(view),
         _alarms(view),
         _levels(view),
         _bus(view),
-        _pill(
-            "rejected",
-            "Rejected events",
-            f"{sum(view.rejected.values()):,}",
-            "ok",
-            "Feed events refused in this session",
-        ),
+        rejected_pill(view.rejected.items()),
     ]
 
 
@@ -88,7 +64,7 @@ def service_levels(view: TelemetryView | None) -> Shown:
         "title": labels.SERVICE_LEVELS,
         "hint": "the last 72 h",
         "rows": [] if view is None else [_level(level) for level in view.levels],
-        "empty": [NO_TRADER, _STARTED_BY]
+        "empty": [NO_TRADER, STARTED_BY]
         if view is None
         else ["Not judged yet", "Service levels are judged once a minute"],
     }
@@ -102,15 +78,13 @@ def alarms(view: TelemetryView | None) -> Shown:
         "title": labels.ALARMS,
         "hint": f"{firing} of {len(rows)} firing" if rows else "",
         "rows": [_alarm(alarm) for alarm in rows],
-        "empty": [NO_TRADER, _STARTED_BY]
-        if view is None
-        else ["Not judged yet", "Alarms are reviewed with every tick"],
+        "empty": [NO_TRADER, STARTED_BY] if view is None else ["Not judged yet", "Alarms are reviewed with every tick"],
     }
 
 
 def bus(view: TelemetryView | None) -> Shown:
     """The publisher's health as facts; without Redis, that there is none."""
-    shown: Shown = {"title": labels.BUS, "state": "", "facts": [], "empty": [NO_TRADER, _STARTED_BY]}
+    shown: Shown = {"title": labels.BUS, "state": "", "facts": [], "empty": [NO_TRADER, STARTED_BY]}
     if view is None:
         return shown
     if view.bus is None:
@@ -136,7 +110,7 @@ def rejected(view: TelemetryView | None) -> Shown:
             [reason.replace("_", " "), f"{count:,}"]
             for reason, count in sorted(rows.items(), key=lambda each: (-each[1], each[0]))
         ],
-        "empty": [NO_TRADER, _STARTED_BY] if view is None else ["None", "Every event of the feed made sense"],
+        "empty": [NO_TRADER, STARTED_BY] if view is None else ["None", "Every event of the feed made sense"],
     }
 
 
@@ -202,52 +176,37 @@ def _instant(time_ns: int) -> str:
 
 def _tick(view: TelemetryView) -> Pill:
     if view.has_tick:
-        return _pill("tick", "Tick", "made", "ok", "metrics.tick of the newest instant of the grid")
-    return _pill("tick", "Tick", "none now", "stale", "P&L is unknown or older than two valuations")
+        return pill("tick", "Tick", "made", "ok", "metrics.tick of the newest instant of the grid")
+    return pill("tick", "Tick", "none now", "stale", "P&L is unknown or older than two valuations")
 
 
 def _alarms(view: TelemetryView) -> Pill:
     firing = [alarm.name for alarm in view.alarms if alarm.firing]
     unknown = sum(alarm.firing is None for alarm in view.alarms)
     if firing:
-        return _pill("alarms", "Alarms", f"{len(firing)} firing", "attention", "\n".join(firing))
+        return pill("alarms", "Alarms", f"{len(firing)} firing", "attention", "\n".join(firing))
     if not view.alarms:
-        return _pill("alarms", "Alarms", "None yet", "off", "Alarms are reviewed with every tick")
+        return pill("alarms", "Alarms", "None yet", "off", "Alarms are reviewed with every tick")
     rest = f", {unknown} unknown" if unknown else ""
-    return _pill("alarms", "Alarms", f"{len(view.alarms) - unknown} silent{rest}", "ok", "No alarm is firing")
+    return pill("alarms", "Alarms", f"{len(view.alarms) - unknown} silent{rest}", "ok", "No alarm is firing")
 
 
 def _levels(view: TelemetryView) -> Pill:
     if not view.levels:
-        return _pill("levels", "Levels", "None yet", "off", "Service levels are judged once a minute")
+        return pill("levels", "Levels", "None yet", "off", "Service levels are judged once a minute")
     counts = {met: sum(level.met is met for level in view.levels) for met in (False, True, None)}
     shown = ", ".join(f"{count} {_STATES[met]}" for met, count in counts.items() if count)
     state = "attention" if counts[False] else "ok" if counts[True] else "off"
-    return _pill(
+    return pill(
         "levels", "Levels", shown, state, "\n".join(f"{each.name}: {_STATES[each.met]}" for each in view.levels)
     )
 
 
 def _bus(view: TelemetryView) -> Pill:
     if view.bus is None:
-        return _pill("bus", "Redis", "none", "off", labels.NO_REDIS)
+        return pill("bus", "Redis", "none", "off", labels.NO_REDIS)
     if view.bus.get("failed"):
-        return _pill("bus", "Redis", "given up", "attention", str(view.bus["failed"]))
+        return pill("bus", "Redis", "given up", "attention", str(view.bus["failed"]))
     if not view.bus.get("connected"):
-        return _pill("bus", "Redis", "lost", "attention", str(view.bus.get("last_error") or "not connected"))
-    return _pill("bus", "Redis", "connected", "ok", "Live readers get what is stored")
-
-
-def _heard_ms(snapshot: TelemetrySnapshot) -> int | None:
-    """The earlier of when it was written and first seen: a clock that is ahead makes nothing look newer."""
-    written = None if snapshot.view is None else snapshot.view.as_of
-    heard = [at for at in (written, snapshot.seen_at) if at is not None]
-    return milliseconds(min(heard)) if heard else None
-
-
-def _notice(state: str, said: str, title: str) -> Shown:
-    return {"state": state, "text": said, "title": title}
-
-
-def _pill(key: str, label: str, shown: str, state: str, title: str, **more: object) -> Pill:
-    return {"key": key, "label": label, "text": shown, "state": state, "title": title, **more}
+        return pill("bus", "Redis", "lost", "attention", str(view.bus.get("last_error") or "not connected"))
+    return pill("bus", "Redis", "connected", "ok", "Live readers get what is stored")

@@ -2,11 +2,22 @@
 
 from typing import Any
 
+from dashboards.components.live_strip import freshness
 from dashboards.components.telemetry_board import TelemetryBoard
-from dashboards.components.telemetry_metrics import metric_groups
-from dashboards.components.telemetry_status import alarms, bus, freshness, notices, pills, rejected, service_levels
+from dashboards.components.telemetry_metrics import metric_groups, metric_rows
+from dashboards.components.telemetry_status import (
+    STALE,
+    alarms,
+    bus,
+    notices,
+    pills,
+    rejected,
+    service_levels,
+    stale_after,
+)
 from dashboards.parts_page import Parts, PartsPage
 from dashboards.telemetry_snapshot import TelemetrySnapshot
+from resources.documents import Document
 
 
 def telemetry(snapshot: TelemetrySnapshot) -> dict[str, dict[str, Any]]:
@@ -17,9 +28,9 @@ def telemetry(snapshot: TelemetrySnapshot) -> dict[str, dict[str, Any]]:
             "source": snapshot.source,
             "notices": notices(snapshot),
             "pills": pills(snapshot),
-            "freshness": freshness(snapshot),
+            "freshness": freshness(snapshot, stale_after(view), STALE),
         },
-        "records": {"columns": metric_groups(view)},
+        "records": {"columns": metric_groups(snapshot)},
         "status": {
             "levels": service_levels(view),
             "alarms": alarms(view),
@@ -41,3 +52,6 @@ class TelemetryPage(PartsPage[TelemetrySnapshot]):
 
     def parts(self, snapshot: TelemetrySnapshot) -> Parts:
         return telemetry(snapshot)
+
+    def table(self, snapshot: TelemetrySnapshot, name: str) -> dict[str, Document]:
+        return metric_rows(snapshot) if name == "metrics" else {}

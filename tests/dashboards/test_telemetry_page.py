@@ -61,7 +61,8 @@ def viewed(**changes: Any) -> TelemetryView:
 
 
 def stated(view: TelemetryView | None, **changes: Any) -> dict[str, dict[str, Any]]:
-    snapshot = TelemetrySnapshot("SIMULATED", 1, view=view, seen_at=None if view is None else NOW)
+    at = None if view is None else NOW
+    snapshot = TelemetrySnapshot("SIMULATED", 1, view=view, written_at=at, seen_at=at)
     shown = telemetry(replace(snapshot, **changes))
     json.dumps(shown, allow_nan=False)
     return shown
@@ -117,8 +118,8 @@ def test_an_undefined_metric_is_the_placeholder_with_its_reason_and_zero_stays_z
         ("latency_ms_p95", labels.NO_REDIS),
         ("ms", labels.NO_REDIS),
         ("slippage_bps", "the trade had no market fill"),
-        ("final_equity", "in reports/<name>/results.json"),
-        ("execution_time_ms", "in exec:paper:confirms"),
+        ("final_equity", "no backtest stored yet"),
+        ("execution_time_ms", "no order confirmed yet today"),
     ):
         assert (shown[name]["text"], shown[name]["reason"]) == ("—", reason)
         assert reason in shown[name]["title"]
