@@ -1,7 +1,7 @@
 """Backtests on the command line: ``desk backtest`` and ``desk import-report``."""
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,21 @@ import click
 import simplejson
 
 from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
+
+
+def _instant(context: click.Context, option: click.Parameter, text: str | None) -> datetime | None:  # noqa: ARG001
+    """A UTC day (its first instant) or an instant with its offset."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a day nor an instant") from None
+    if instant.tzinfo is not None:
+        return instant.astimezone(UTC)
+    if len(text) > len("2025-01-31"):
+        raise click.BadParameter(f"{text!r} has no offset: write {text}Z for UTC")
+    return instant.replace(tzinfo=UTC)
 
 
 @click.command()
@@ -26,16 +41,34 @@ from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_o
     required=True,
     help="Folder of recorded one-minute bars and exchange filters, as for `desk replay`.",
 )
+@click.option(
+    "--from", "begin", metavar="WHEN", callback=_instant,
+    help="UTC day (2025-01-05) or instant (2025-01-05T12:00Z) to begin at (default: where the recording begins).",
+)  # fmt: skip
+@click.option(
+    "--to", "end", metavar="WHEN", callback=_instant,
+    help="Likewise where to end; a day is its 00:00 (default: where the recording ends).",
+)  # fmt: skip
 @click.option("--capital", help="Starting capital in DESK_REPORTING_CURRENCY (default: DESK_INITIAL_CAPITAL).")
 @click.option(
     "--step", "step_minutes", type=click.IntRange(min=1), default=240, show_default=True,
     help="Minutes between two points of the equity curve.",
 )  # fmt: skip
-def backtest(name: str, signals: Path, bars: Path, capital: str | None, step_minutes: int) -> None:
+def backtest(
+    name: str,
+    signals: Path,
+    bars: Path,
+    begin: datetime | None,
+    end: datetime | None,
+    capital: str | None,
+    step_minutes: int,
+) -> None:
     """Run signals against recorded bars and store the report as reports/NAME.
 
-    Fills, fees and the book are those of paper trading; each signal sees only what was known before its time. A name
-    is written once: the same backtest may be run again, another one needs another name.
+    Fills, fees and the book are those of paper trading; each signal sees only what was known before its time. A symbol
+    has to be recorded from its first signal to where its position ends; bars missing there are counted, and more than
+    one in twenty refuses the run. A name is written once: the same backtest may be run again, another one needs
+    another name.
     """
     from assets.accounting.instrument import NotADecimal, parse_decimal
     from assets.desk.desk import paper_venue
@@ -63,7 +96,12 @@ def backtest(name: str, signals: Path, bars: Path, capital: str | None, step_min
                 step=timedelta(minutes=step_minutes),
                 stale_mark_seconds=settings.stale_mark_seconds,
             )
-            report = engine.run(read_signals(signals.read_bytes()), market.start, market.end)
+            begin, end = begin or market.start, end or market.end
+            if not market.start <= begin <= end <= market.end:
+                raise BacktestRefused(
+                    f"{begin} to {end} is no part of what is recorded, {market.start} to {market.end}"
+                )  # fmt: skip
+            report = engine.run(read_signals(signals.read_bytes()), begin, end)
             store = open_store(settings.store)
             results = write_report(store, name, report)
         except (BacktestRefused, ReportError) as error:
@@ -87,6 +125,11 @@ def backtest(name: str, signals: Path, bars: Path, capital: str | None, step_min
     ):
         table.add_row(label, shown)
     console.print(table)
+    for symbol, found in report.coverage.items():
+        missing = found["expected"] - found["present"]
+        if missing:
+            span = f"from {found['start'][:16]} to {found['end'][:16]} UTC"
+            click.echo(f"{symbol} lacks {missing} of {found['expected']} bars {span}, gaps: {found['gaps']}", err=True)
     for signal in report.signals:
         if signal.reason:
             click.echo(f"signal {signal.signal_id} {signal.symbol}: {signal.status}, {signal.reason}", err=True)

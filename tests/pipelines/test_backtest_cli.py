@@ -86,9 +86,45 @@ def test_what_cannot_be_run_is_one_line_and_stores_nothing(folder: Path, signals
     assert not (folder / "store" / "reports").exists()
 
 
+def test_a_part_of_the_recording_is_run(folder: Path) -> None:
+    result = run(folder, "part", "--from", "2026-03-02", "--to", "2026-03-02T13:00:00+01:00")
+    assert result.exit_code == 0, result.output
+    assert "signal 1 BTC/USDT: refused, outside_period" in result.output
+    results = load_document((folder / "store" / "reports" / "part" / "results.json").read_bytes())
+    period = {"start": "2026-03-02T00:00:00.000000+00:00", "end": "2026-03-02T12:00:00.000000+00:00"}
+    assert results["period"] == period
+    assert results["coverage"]["BTC/USDT"]["start"] == "2026-03-02T05:00:00.000000+00:00"
+    assert results["coverage"]["BTC/USDT"]["end"] == period["end"]
+    assert desk(import_report, folder / "store" / "reports" / "part").exit_code == 0
+
+
+def test_a_symbol_recorded_for_its_own_span_only_is_run_and_its_gap_told(folder: Path) -> None:
+    table = pq.read_table(folder / "bars" / "BTCUSDT.parquet").slice(1440 + 240, 120)  # from 04:00 of the second day
+    holey = pa.concat_tables([table.slice(0, 90), table.slice(92)])
+    pq.write_table(holey, folder / "bars" / "ETHUSDT.parquet")
+    contracts = [contract("BTCUSDT"), contract("ETHUSDT")]
+    server_time = int(START.timestamp() * 1000)
+    (folder / "bars" / "exchangeInfo.json").write_text(json.dumps({"serverTime": server_time, "symbols": contracts}))
+    row = "2026-03-02T0{}:00Z,ETH/USDT,{},trend,0.8,10,\n"
+    (folder / "signals.csv").write_text(SIGNALS + row.format("4:30", "buy") + row.format("5:50", "sell"))
+    result = run(folder)
+    assert result.exit_code == 0, result.output
+    told = "ETH/USDT lacks 2 of 82 bars from 2026-03-02T04:29 to 2026-03-02T05:50 UTC, gaps: 1"
+    assert told in result.output.splitlines()
+    (folder / "signals.csv").write_text(SIGNALS + row.format("4:30", "buy"))
+    refused = run(folder, "second")
+    assert refused.exit_code == 3
+    assert "ETHUSDT: 90 of 2612 bars" in refused.output
+
+
 def test_wrong_usage_is_said_so(folder: Path) -> None:
     assert run(folder, "first", "--capital", "0").exit_code == 2
     assert run(folder, "first", "--capital", "much").exit_code == 2
+    assert run(folder, "first", "--from", "spring").exit_code == 2
+    assert run(folder, "first", "--to", "2026-03-02T05:00").exit_code == 2
+    assert run(folder, "first", "--from", "2026-02-28").exit_code == 3
+    assert run(folder, "first", "--to", "2026-03-05").exit_code == 3
+    assert run(folder, "first", "--from", "2026-03-03", "--to", "2026-03-02").exit_code == 3
     assert run(folder, "a/b").exit_code == 3
     assert desk(import_report, folder / "bars").exit_code == 2
 

@@ -5,7 +5,7 @@ filled in or put into order here: what is missing, repeated or out of order is c
 """
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -54,7 +54,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What a series of time stamps covers.
+    """What a series of time stamps covers of the span from ``start`` through ``end`` (None: nothing said where).
 
     ``rows``: as given. ``expected``: grid instants of the span. ``present``: of these, how many have a row; the rest
     are in ``gaps``. ``repeated``: rows whose stamp was there before; ``backwards``: rows stamped before the row above;
@@ -65,6 +65,8 @@ class Coverage:
 
     name: str
     interval: timedelta
+    start: datetime | None
+    end: datetime | None
     rows: int
     expected: int
     present: int
@@ -81,6 +83,8 @@ class Coverage:
 
     def document(self) -> Document:
         return {
+            "start": None if self.start is None else to_iso(self.start),
+            "end": None if self.end is None else to_iso(self.end),
             "interval_seconds": int(self.interval.total_seconds()),
             "rows": self.rows,
             "expected": self.expected,
@@ -122,7 +126,7 @@ def check_coverage(
     if not known:
         flag("no_rows", rows=len(stamps))
         if start is None or end is None:
-            return Coverage(name, interval, len(stamps), 0, 0, (), 0, 0, 0, tuple(flags))
+            return Coverage(name, interval, start, end, len(stamps), 0, 0, (), 0, 0, 0, tuple(flags))
     first = min(known) if start is None else start
     last = max(known) if end is None else end
     expected = max(0, (last - first) // interval + 1)
@@ -152,8 +156,9 @@ def check_coverage(
     if now is not None and (late := sum(stamp > now for stamp in known)):
         flag("future_time", rows=late, last=max(known).isoformat(), now=now.isoformat())
     return Coverage(
-        name, interval, len(stamps), expected, len(present), gaps, repeated, backwards, off_grid, tuple(flags)
-    )
+        name, interval, first, last, len(stamps), expected, len(present), gaps, repeated, backwards, off_grid,
+        tuple(flags),
+    )  # fmt: skip
 
 
 def _gaps(present: Sequence[int], expected: int, first: datetime, interval: timedelta) -> tuple[Gap, ...]:
@@ -166,19 +171,26 @@ def _gaps(present: Sequence[int], expected: int, first: datetime, interval: time
 
 
 def market_coverage(
-    market: Market, symbols: Collection[str], start: datetime, end: datetime, bar: timedelta
+    market: Market, spans: Mapping[str, tuple[datetime, datetime]], bar: timedelta
 ) -> dict[str, Coverage]:
-    """Whether ``market`` has a mark of each symbol no older than ``bar`` at every instant from start through end.
+    """Whether ``market`` has a mark of each symbol no older than ``bar`` at every instant, one a ``bar``, of its span:
+    from its first through its last.
 
     A replayed folder whose bars are longer than ``bar`` shows here as almost empty: its closes would be taken for
     known long before they were.
     """
-    fresh: dict[str, list[datetime]] = {symbol: [] for symbol in sorted(symbols)}
-    for number in range((end - start) // bar + 1):
-        instant = start + number * bar
+    asked: dict[datetime, list[str]] = {}
+    for symbol, (start, end) in sorted(spans.items()):
+        for number in range((end - start) // bar + 1):
+            asked.setdefault(start + number * bar, []).append(symbol)
+    fresh: dict[str, list[datetime]] = {symbol: [] for symbol in sorted(spans)}
+    for instant in sorted(asked):
         marks = market.marks(instant)
-        for symbol, instants in fresh.items():
+        for symbol in asked[instant]:
             mark = marks.get(symbol)
             if mark is not None and instant - mark.as_of < bar:
-                instants.append(instant)
-    return {symbol: check_coverage(symbol, instants, bar, start=start, end=end) for symbol, instants in fresh.items()}
+                fresh[symbol].append(instant)
+    return {
+        symbol: check_coverage(symbol, instants, bar, start=spans[symbol][0], end=spans[symbol][1])
+        for symbol, instants in fresh.items()
+    }

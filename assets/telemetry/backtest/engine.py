@@ -56,7 +56,7 @@ class BadSignals(BacktestRefused):
 
 
 class InsufficientCoverage(BacktestRefused):
-    """The market's data do not cover the period; ``coverage`` has the counts of every symbol."""
+    """The market's data do not cover what the run needed; ``coverage`` has the counts of every symbol traded."""
 
     def __init__(self, message: str, coverage: Mapping[str, Coverage]) -> None:
         super().__init__(message)
@@ -102,8 +102,9 @@ class BacktestEngine:
     ``equity_curve``: one point every ``step`` and one at the end.
 
     ``bar``: how old a mark may be where the data are whole; ``least_coverage``: the share of such bars below which a
-    period is refused. ``max_leverage``: gross notional an order may lead to, in multiples of equity; orders that reduce
-    the position are always let through. Liquidity that one instant's orders take is gone for that instant's others.
+    run is refused, of each symbol over what the run needs of it. ``max_leverage``: gross notional an order may lead to,
+    in multiples of equity; orders that reduce the position are always let through. Liquidity that one instant's orders
+    take is gone for that instant's others.
     """
 
     def __init__(
@@ -150,8 +151,9 @@ class BacktestEngine:
         """Replay ``signals`` from ``start`` through ``end`` (UTC) and report. Each run begins anew.
 
         Raises MixedCurrencies when signals or contracts are not all quoted in ``currency``; BadSignals for a signal no
-        desk could understand; InsufficientCoverage when the market lacks too much of the period for a symbol the
-        signals name; Insolvent when a point of the curve is not above zero; BacktestRefused when the period is empty.
+        desk could understand; InsufficientCoverage when the market lacks too much of a symbol from its first signal of
+        the period to its last, or to ``end`` where it is held until then; Insolvent when a point of the curve is not
+        above zero; BacktestRefused when the period is empty.
         """
         if start.utcoffset() != timedelta(0) or end.utcoffset() != timedelta(0) or end < start:
             raise BacktestRefused(f"the period must run forward in UTC, got {start} to {end}")
@@ -160,12 +162,6 @@ class BacktestEngine:
         instruments = parse_exchange_info(self._market.exchange_info(start))
         resolved = {symbol: self._resolve(symbol, instruments) for symbol in {signal.symbol for signal in signals}}
         traded = {instrument.symbol for instrument, reason in resolved.values() if instrument and not reason}
-        coverage = market_coverage(self._market, traded, start, end, self._bar)
-        for symbol, found in coverage.items():
-            if found.share < self._least_coverage:
-                raise InsufficientCoverage(
-                    f"{symbol}: {found.present} of {found.expected} bars of {self._bar} from {start} to {end}", coverage
-                )
 
         self._begin()
         self._looked = start
@@ -176,9 +172,13 @@ class BacktestEngine:
         }
         records: list[SignalRecord | None] = [None] * len(signals)
         due: dict[datetime, list[int]] = {}
+        asked: dict[str, list[datetime]] = {}
         for number, signal in enumerate(signals):
+            instrument, reason = resolved[signal.symbol]
             if start <= signal.time <= end:
                 due.setdefault(signal.time, []).append(number)
+                if instrument is not None and not reason:
+                    asked.setdefault(instrument.symbol, []).append(signal.time)
             else:
                 records[number] = _record(signal, None, "outside_period")
         points = {start + number * self._step for number in range((end - start) // self._step + 1)} | {end}
@@ -190,6 +190,7 @@ class BacktestEngine:
                 records[number] = record
             if instant in points:
                 self._point(instant)
+        coverage = self._coverage(asked, start, end)
         return Report(
             currency=self._currency,
             source=self._market.name,
@@ -203,6 +204,27 @@ class BacktestEngine:
             funding_not_booked=tuple(self._not_booked),
             stale_points=self._stale_points,
         )
+
+    def _coverage(self, asked: Mapping[str, Sequence[datetime]], start: datetime, end: datetime) -> dict[str, Coverage]:
+        """What the market has of each symbol over the span in which the run, which is over, needed it, given when
+        signals ``asked`` for it. Raises InsufficientCoverage where that is too little."""
+        held = self._book.held()
+        spans = {}
+        for symbol, instants in asked.items():
+            # A signal sees what was known strictly before it: the bar before the first one is needed, and the one that
+            # the last lies in, or a recording of longer bars would not show as one.
+            first, last = (-((start - instant) // self._bar) for instant in (min(instants), max(instants)))
+            until = end if symbol in held else min(start + last * self._bar, end)
+            spans[symbol] = (start + max(first - 1, 0) * self._bar, until)
+        coverage = market_coverage(self._market, spans, self._bar)
+        for symbol, found in coverage.items():
+            if found.share < self._least_coverage:
+                raise InsufficientCoverage(
+                    f"{symbol}: {found.present} of {found.expected} bars of {self._bar} that are needed from "
+                    f"{found.start} to {found.end}",
+                    coverage,
+                )
+        return coverage
 
     def _resolve(self, symbol: str, instruments: Instruments) -> tuple[Instrument | None, str]:
         found = resolve_ticker(symbol.replace("/", "_"), instruments, self._currency)

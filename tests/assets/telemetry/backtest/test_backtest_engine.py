@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +25,7 @@ from assets.telemetry.backtest.engine import (
 )
 from assets.telemetry.backtest.importer import import_report
 from assets.telemetry.backtest.report import MixedCurrencies, Report, report_files, results_document, round_trips
+from resources.documents import to_iso
 from resources.market import FundingRate
 from resources.market.replay import ReplayMarket
 from resources.settings import Settings
@@ -261,7 +263,7 @@ def test_a_held_symbol_without_a_fresh_mark_is_counted() -> None:
     path[40:60] = [None] * 20
     report = run(PathMarket({"BTCUSDT": path}), [signal("a", 5)], step=10 * MINUTE)
     assert report.stale_points == 1  # minute 50 only: at 40 the mark of 39 is young enough, at 60 there is a new one
-    assert report.coverage["BTC/USDT"]["present"] == LENGTH + 1 - 20
+    assert report.coverage["BTC/USDT"]["present"] == LENGTH + 1 - 4 - 20
 
 
 def test_the_brief_s_fields_at_the_end() -> None:
@@ -320,13 +322,86 @@ def test_a_signal_that_cannot_be_meant_stops_the_backtest(changes: dict[str, Any
 
 def test_too_few_data_are_no_backtest() -> None:
     market = PathMarket({"BTCUSDT": flat("100", LENGTH)})
-    with pytest.raises(InsufficientCoverage, match="BTCUSDT: 121 of 482 bars") as refused:
+    with pytest.raises(InsufficientCoverage, match="BTCUSDT: 117 of 478 bars") as refused:
         run(PathMarket({"BTCUSDT": flat("100", LENGTH)}).until(END), [signal("a", 5)], end=START + 481 * MINUTE)
     assert refused.value.coverage["BTCUSDT"].gaps[0].first == END + MINUTE
     with pytest.raises(BacktestRefused, match="forward"):
         engine(market).run([], END, START)
     with pytest.raises(BacktestRefused, match="UTC"):
         engine(market).run([], START.replace(tzinfo=None), END)
+
+
+def without(path: list[Decimal | None], *minutes: int) -> list[Decimal | None]:
+    """The path with no new mark at these minutes."""
+    return [None if number in minutes else price for number, price in enumerate(path)]
+
+
+IN_AND_OUT = [("buy", 70.5), ("sell", 90.5)]  # needs minutes 70 to 91
+
+
+@pytest.mark.parametrize(
+    ("eth", "orders", "needed", "gaps"),
+    [
+        # Recorded later than the run begins: judged from its first signal on.
+        (without(flat("80", LENGTH), *range(60)), IN_AND_OUT, (70, 91, 22), []),
+        (without(flat("80", LENGTH), *range(69), 70), IN_AND_OUT, (70, 91, 21), [(70, 70, 1)]),
+        # Held to the end: to the end of the run.
+        (without(flat("80", LENGTH), *range(60)), IN_AND_OUT[:1], (70, 120, 51), []),
+        (without(flat("80", LENGTH), 118, 119), IN_AND_OUT[:1], (70, 120, 49), [(118, 119, 2)]),
+        # Not held any more, and nothing of it since.
+        (without(flat("80", LENGTH), *range(92, LENGTH + 1)), IN_AND_OUT, (70, 91, 22), []),
+        # A gap outside is nobody's, one inside is counted to the bar.
+        (without(flat("80", LENGTH), *range(20, 60), *range(100, 121)), IN_AND_OUT, (70, 91, 22), []),
+        (without(flat("80", LENGTH), 75), IN_AND_OUT, (70, 91, 21), [(75, 75, 1)]),
+        # A signal that is refused needs its bars as well: the report says what it was refused on.
+        (flat("80", LENGTH), [("buy", 0.0)], (0, 0, 1), []),
+        # At a bar's very instant what was known before it is needed.
+        (flat("80", LENGTH), [("buy", 70.0), ("sell", 90.0)], (69, 90, 22), []),
+    ],
+)
+def test_a_symbol_is_needed_from_its_first_signal_to_where_its_position_ends(
+    eth: list[Decimal | None], orders: list[tuple[str, float]], needed: tuple[int, int, int], gaps: list[Any]
+) -> None:
+    market = PathMarket({"BTCUSDT": flat("100", LENGTH), "ETHUSDT": eth})
+    signals = [signal(f"e{number}", at, side, symbol="ETH/USDT") for number, (side, at) in enumerate(orders)]
+    report = run(market, [signal("b", 5), *signals], least_coverage=D("0.95"))
+    found = report.coverage["ETH/USDT"]
+    first, last, present = needed
+    assert (found["start"], found["end"]) == (to_iso(START + first * MINUTE), to_iso(START + last * MINUTE))
+    assert (found["expected"], found["present"]) == (last - first + 1, present)
+    assert found["named_gaps"] == [
+        {"first": to_iso(START + a * MINUTE), "last": to_iso(START + b * MINUTE), "missing": n} for a, b, n in gaps
+    ]
+    assert report.coverage["BTC/USDT"]["present"] == LENGTH + 1 - 4
+
+
+@pytest.mark.parametrize(
+    ("eth", "orders", "message"),
+    [
+        (without(flat("80", LENGTH), *range(60)), [("buy", 30.5), ("buy", 70.5)], "ETHUSDT: 61 of 91 bars"),
+        (without(flat("80", LENGTH), *range(60)), [("buy", 30.5)], "ETHUSDT: 0 of 2 bars"),
+        (without(flat("80", LENGTH), 75, 80), IN_AND_OUT, "ETHUSDT: 20 of 22 bars"),
+        (without(flat("80", LENGTH), *range(100, 121)), IN_AND_OUT[:1], "ETHUSDT: 30 of 51 bars"),
+        ([None] * (LENGTH + 1), IN_AND_OUT, "ETHUSDT: 0 of 22 bars"),
+    ],
+)
+def test_where_a_run_lacks_what_it_needs_it_is_refused(
+    eth: list[Decimal | None], orders: list[tuple[str, float]], message: str
+) -> None:
+    market = PathMarket({"BTCUSDT": flat("100", LENGTH), "ETHUSDT": eth})
+    signals = [signal(f"e{number}", at, side, symbol="ETH/USDT") for number, (side, at) in enumerate(orders)]
+    with pytest.raises(InsufficientCoverage, match=f"{message} of 0:01:00 that are needed from ") as refused:
+        run(market, [signal("b", 5), *signals], least_coverage=D("0.95"))
+    assert refused.value.coverage["BTCUSDT"].share == 1
+
+
+def test_who_asks_for_nothing_is_not_refused() -> None:
+    """Neither a symbol that no signal names nor one whose signals lie outside of the run has to be recorded."""
+    market = PathMarket({"BTCUSDT": flat("100", LENGTH), "ETHUSDT": [None] * (LENGTH + 1)})
+    report = run(market, [signal("b", 5), signal("late", LENGTH + 1, symbol="ETH/USDT")], least_coverage=D(1))
+    assert list(report.coverage) == ["BTC/USDT"]
+    assert [record.reason for record in report.signals] == ["", "outside_period"]
+    assert run(market, [], least_coverage=D(1)).coverage == {}
 
 
 def test_signals_are_read_from_a_file() -> None:
@@ -368,11 +443,13 @@ def test_a_file_of_something_else_is_refused() -> None:
 def test_hourly_bars_are_not_taken_for_minutes() -> None:
     """A replayed bar's close is known after a minute: hourly bars would show the next 59 minutes in advance."""
     start = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
-    machine = BacktestEngine(ReplayMarket(FOLDER / "bars_1h"), venue(), capital=D(1000), currency="USDT")
-    with pytest.raises(InsufficientCoverage, match="BTCUSDT: 24 of 1441 bars"):
-        machine.run(
-            [Signal("a", start + MINUTE, "BTC/USDT", "buy", "trend", D("0.1"))], start, start + timedelta(days=1)
-        )
+    machine = BacktestEngine(ReplayMarket(FOLDER / "bars_1h"), venue(), capital=D(10_000), currency="USDT")
+    buy = Signal("a", start + 1.5 * MINUTE, "BTC/USDT", "buy", "trend", D("0.1"))
+    with pytest.raises(InsufficientCoverage, match="BTCUSDT: 24 of 1440 bars"):
+        machine.run([buy], start, start + timedelta(days=1))
+    out = replace(buy, signal_id="b", side="sell", time=buy.time + timedelta(seconds=5))
+    with pytest.raises(InsufficientCoverage, match="BTCUSDT: 1 of 2 bars"):
+        machine.run([buy, out], start, start + timedelta(days=1))
 
 
 @pytest.mark.real_data

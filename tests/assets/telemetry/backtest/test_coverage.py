@@ -93,7 +93,10 @@ def test_a_market_is_asked_at_every_bar() -> None:
     path = flat("100", 10)
     path[3:6] = [None] * 3
     market = PathMarket({"BTCUSDT": path, "ETHUSDT": flat("5", 10)})
-    found = market_coverage(market, ["ETHUSDT", "BTCUSDT", "NOPE"], PATH_START, PATH_START + 10 * MINUTE, MINUTE)
-    assert {symbol: coverage.present for symbol, coverage in found.items()} == {"BTCUSDT": 8, "ETHUSDT": 11, "NOPE": 0}
+    whole = PATH_START, PATH_START + 10 * MINUTE
+    spans = {"ETHUSDT": (PATH_START + 2 * MINUTE, PATH_START + 4 * MINUTE), "BTCUSDT": whole, "NOPE": whole}
+    found = market_coverage(market, spans, MINUTE)
+    assert {symbol: coverage.present for symbol, coverage in found.items()} == {"BTCUSDT": 8, "ETHUSDT": 3, "NOPE": 0}
+    assert {symbol: (coverage.start, coverage.end) for symbol, coverage in found.items()} == spans
     (gap,) = found["BTCUSDT"].gaps
     assert (gap.first, gap.last, gap.missing) == (PATH_START + 3 * MINUTE, PATH_START + 5 * MINUTE, 3)
