@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from assets.arbitrage.engine import Engine
-from assets.arbitrage.events import TradeClosed, TradeExiting
+from assets.arbitrage.events import EntriesResumed, FlowPosted, InstructionRefused, TradeClosed, TradeExiting
 from assets.arbitrage.model import TradeStatus
 from assets.arbitrage.rules import MILLISECOND, Rules
 from resources.feed import Depth, Quote, from_units
@@ -191,6 +191,29 @@ class Trader(RuleBasedStateMachine):
         self.desk.settle(index, rate, 100)
         self.quoted = None
 
+    @rule(kind=st.sampled_from(["deposit", "withdraw"]), amount=st.sampled_from(["0.000001", "250.5", "19000", "1e6"]))
+    def move_capital(self, kind: str, amount: str) -> None:
+        portfolio, amount_in = self.desk.portfolio, Decimal(amount) * (1 if kind == "deposit" else -1)
+        available, flows = portfolio.available, portfolio.net_flows
+        event = self.desk.instruct(kind, amount)
+        if isinstance(event, FlowPosted):
+            assert (portfolio.available, portfolio.net_flows) == (available + amount_in, flows + amount_in)
+        else:
+            assert (portfolio.available, portfolio.net_flows) == (available, flows)
+            assert available < -amount_in
+        self.quoted = None
+
+    @rule()
+    def resume(self) -> None:
+        """Ended or refused: what is naked, or has no capital, stays halted."""
+        was = self.desk.portfolio.halted
+        event = self.desk.instruct("resume")
+        assert isinstance(event, EntriesResumed if was and not self.desk.portfolio.halted else InstructionRefused)
+        if isinstance(event, EntriesResumed):
+            assert not self.desk.auditor.naked_since
+            assert self.desk.portfolio.available >= 0
+        self.quoted = None
+
     @rule(seldom=SELDOM)
     def restart(self, seldom: bool) -> None:
         if seldom:
@@ -227,6 +250,8 @@ class Trader(RuleBasedStateMachine):
             for given in desk.inputs:
                 if isinstance(given, int):
                     again.engine.advance(given)
+                elif type(given) is tuple:
+                    again.engine.instruct(given[1], given[0])
                 else:
                     again.engine.on_event(given)
             assert again.lines() == desk.lines()

@@ -17,6 +17,7 @@ from assets.arbitrage.events import (
     TradeClosed,
     TradeProposed,
 )
+from assets.arbitrage.instructions import Given, Instruction, Kind
 from assets.arbitrage.model import Leg, OrderSide, OrderType, PaperTrade, TradeStatus
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import MILLISECOND, Rules
@@ -176,7 +177,9 @@ class Desk:
         self.rules = rules or Rules()
         self.now = START
         self.log: list[Event] = []
-        self.inputs: list[FeedEvent | int] = []  # events, and times that were only advanced to
+        self.inputs: list[
+            FeedEvent | int | tuple[int, Given]
+        ] = []  # events, times that were only advanced to, instructions
         self.auditor = Auditor(self.rules)
         self.portfolio = Portfolio()
         self.portfolio.apply(self._opened())
@@ -220,6 +223,17 @@ class Desk:
         self.now += round(milliseconds * MILLISECOND)
         self.inputs.append(self.now)
         self.engine.advance(self.now)
+
+    def instruct(self, kind: str, amount: str | None = None) -> Event:
+        """What became of an instruction given a nanosecond after what happened last."""
+        number, decimal = self.portfolio.taken + 1, None if amount is None else D(amount)
+        return self.take(Instruction(number, Kind(kind), decimal, "a test", 0))
+
+    def take(self, given: Given) -> Event:
+        self.now += 1
+        self.inputs.append((self.now, given))
+        self.engine.instruct(given, self.now)
+        return self.log[-1]
 
     def quote(self, index: int, bid: float, ask: float, bid_size: float = 400, ask_size: float = 400) -> None:
         self.feed(Quote(self.now, index, units(bid), units(bid_size), units(ask), units(ask_size)))
