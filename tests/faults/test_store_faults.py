@@ -23,6 +23,7 @@ from resources.store import AlreadyExists, Store, StoreUnavailable, VersionConfl
 from resources.store import local as local_module
 from resources.store import s3 as s3_module
 from resources.store.local import LocalStore
+from resources.store.reading import read_ahead
 from resources.store.s3 import S3Store
 from tests.faults.dying_store import DyingStore, Killed
 from tests.faults.s3_faults import Fault, inject
@@ -190,6 +191,25 @@ def test_replaces_on_a_failing_s3_count_every_round_once() -> None:
 
     _in_threads(add, "replaces")
     assert plain.read("count").data == b"%d" % (_THREADS * 40)
+
+
+@pytest.mark.usefixtures("_s3")
+def test_what_is_read_ahead_of_a_failing_s3_is_whole_and_in_order() -> None:
+    store = S3Store.at(f"s3://{BUCKET}/many")
+    for number in range(100):
+        store.write(f"{number:03d}", b"%d" % number)
+    chance, asked = random.Random(5), set[str]()
+
+    def fails_at_first(request: AWSPreparedRequest) -> Fault | None:
+        if request.url in asked:
+            return None
+        asked.add(request.url)
+        return chance.choice(_ANYTIME)
+
+    inject(store._client, fails_at_first)
+    keys = (entry.key for entry in store.list(""))
+    assert [int(blob.data) for blob in read_ahead(store, store.read, keys)] == list(range(100))
+    assert len(asked) == 101
 
 
 _DIES_WITHIN_A_LINE = """

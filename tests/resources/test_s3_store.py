@@ -93,6 +93,10 @@ _AMBIGUOUS = [Fault(500, "after"), Fault(503, "after"), Fault("timeout", "after"
 _UNAPPLIED = [Fault(500, "before"), Fault(503, "before"), Fault("timeout", "before"), Fault(409, "before")]
 
 
+def test_as_many_connections_are_kept_as_reads_are_sent_at_once(client: Any) -> None:
+    assert client.meta.config.max_pool_connections >= S3Store.reads_at_once > 1
+
+
 @pytest.mark.parametrize("fault", _AMBIGUOUS + _UNAPPLIED, ids=str)
 def test_a_create_whose_answer_was_lost_succeeds(client: Any, store: S3Store, fault: Fault) -> None:
     _faults(client, "PUT", fault)

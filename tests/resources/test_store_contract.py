@@ -20,7 +20,9 @@ from resources.store import (
     open_store,
 )
 from resources.store.local import LocalStore
+from resources.store.reading import read_ahead
 from resources.store.s3 import S3Store
+from tests.faults.distant_store import threads_left
 from tests.faults.s3_server import BUCKET, s3_here
 
 StoreAt = Callable[[str], Store]
@@ -326,6 +328,16 @@ def test_a_minute_is_written_once_whoever_writes(store: Store) -> None:
     minutes = [int(row.split()[0]) for row in rows]
     assert minutes == sorted(set(minutes))
     assert sorted(itertools.chain.from_iterable(written)) == minutes
+
+
+def test_many_objects_are_read_in_order_up_to_the_first_that_is_not_there(store: Store) -> None:
+    for number in range(40):
+        store.write(f"many/{number}", b"%d" % number)
+    found: list[int] = []
+    with pytest.raises(NotFound, match="many/40"):
+        found.extend(int(blob.data) for blob in read_ahead(store, store.read, map("many/{}".format, itertools.count())))
+    assert found == list(range(40))
+    assert threads_left() == []
 
 
 def test_a_log_grows_past_five_mebibytes(store_at: StoreAt) -> None:
