@@ -101,6 +101,7 @@ class Trader:
         self._session: Session | None = None
         self._bus: Bus | None = None
         self._viewed = 0  # second of the newest view
+        self._watched_ns: int | None = None  # the end of the day that was traded up to it just now
         self._asked = 0  # second of the newest look for instructions
         self._emitted_at: float | None = None  # of the oldest event that is not stored yet
         settings, source = desk.settings, desk.feed.source
@@ -122,6 +123,7 @@ class Trader:
             self._store(session.flush)
             self._show(session, catching_up=True)
             return False
+        watched = session.cursor_ns < until_ns  # a day that is only taken up to be closed was over before
         session.advance_to(until_ns, self._bus.seen)  # market trades are published of the present only
         # People wait for an answer, which the screens' document gives once a second: so often is looked for what they
         # ask. A look reads the key of the next number alone, as a rule in vain: 86,400 reads a day, three cents in S3.
@@ -131,6 +133,7 @@ class Trader:
         self._store(session.flush)
         if now_ns >= session.end_ns:
             self._end(session)
+            self._watched_ns = session.end_ns if watched else None
         else:
             self._show(session)
         return True
@@ -150,7 +153,8 @@ class Trader:
 
     def _begin(self, today: str, now_ns: int) -> Session:
         day = self._next_day(today)
-        session = Session(self._desk, day, now_ns, self._told)
+        # What a live feed said since midnight, the settlement of 00:00 first of all, is the new day's.
+        session = Session(self._desk, day, self._watched_ns or now_ns, self._told)
         _log.info("%s %s: %s", session.source, day, session.resumed or "begun")
         self._session, self._bus = session, Bus(self._desk, session, now_ns)
         self._emitted_at = None  # what was told of the past is stored already

@@ -101,6 +101,19 @@ def _units(price: float) -> int:
     return to_units(round(D(price), 2))
 
 
+def one_opportunity(at_ns: int) -> list[FeedEvent]:
+    """The first venue at 100, the second at 101 and paying more funding, and both still so five seconds later."""
+    hour = 3600 * NANOSECONDS
+    rates = [FundingQuote(at_ns, index, D(rate), at_ns + hour, 8 * hour) for index, rate in enumerate(("1e-4", "4e-4"))]
+    size = to_units(D(400))
+    quotes = [
+        Quote(at_ns + later * NANOSECONDS, index, _units(bid), size, _units(bid + 0.1), size)
+        for later in (0, 5)
+        for index, bid in enumerate((100, 101))
+    ]
+    return [*rates, *quotes]
+
+
 class ScriptedFeed:
     """A feed of events written down by day; ``listings``, ``source`` and ``repeatable`` are a test's to choose."""
 

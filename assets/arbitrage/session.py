@@ -392,6 +392,8 @@ class Session:
         """What was settled on the legs of the open trades from ``since_ns`` until before ``until_ns``, while nobody
         traded, as far as their venues tell. The rest is not booked, and logged."""
         trades, feed = self.portfolio.open_trades, self.feed
+        if since_ns >= until_ns:
+            return []
         if not isinstance(feed, SettlementHistory):
             if until_ns > since_ns + _HOUR_NS and trades:
                 _log.warning("%s: trades were open while nobody traded; funding settled then is not booked", self.day)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import redis
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
+from assets.arbitrage.events import FundingPaid
 from assets.arbitrage.journal import Overtaken
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.publication import records_between
@@ -22,7 +24,7 @@ from resources.bus import START, EntryId
 from resources.bus.streams import CONFIRMS, MARKET_TRADES, SIGNALS
 from resources.clock import ManualClock
 from resources.documents import Document, load_document
-from resources.feed import NANOSECONDS, FeedError, FeedEvent
+from resources.feed import NANOSECONDS, UNITS, FeedError, FeedEvent, FundingSettled
 from resources.store import NotFound, Store, StoreUnavailable
 from tests.faults.watched_store import T, WatchedStore
 from tests.memory_store import MemoryStore
@@ -39,6 +41,7 @@ from tests.trading_parts import (
     evenings,
     fold,
     market,
+    one_opportunity,
     only,
     stored_log,
     traded_through,
@@ -192,6 +195,23 @@ def test_a_day_that_was_left_open_is_closed_before_another_begins(repeatable: bo
         after, _ = fold(store, source, today.date().isoformat())
         assert after.fees >= before.fees > 0
         assert opened.carried_day == DAY  # type: ignore[union-attr]
+
+
+def test_what_a_live_feed_settles_at_midnight_belongs_to_the_new_day(caplog: pytest.LogCaptureFixture) -> None:
+    """It is handed over some milliseconds later, while the day before is being closed."""
+    midnight = start_of(NEXT_DAY)
+    days = {
+        DAY: one_opportunity(midnight - 20 * NANOSECONDS),
+        NEXT_DAY: [FundingSettled(midnight + 3_000_000, 0, Decimal("0.0001"), 100 * UNITS)],
+    }
+    store, feed = MemoryStore(), ScriptedFeed(only(days), source="LIVE", repeatable=False)
+    desk = resident(store, at(DAY, 86_400 - 30), feed)
+    run(desk, hands(desk, at(NEXT_DAY, 2)))
+    opened, *rest = stored_events(store, "LIVE", NEXT_DAY)
+    assert opened.time_ns == midnight
+    (paid,) = [event for event in rest if isinstance(event, FundingPaid)]
+    assert (paid.time_ns, paid.settled_ns, paid.leg) == (midnight + 3_000_000, None, "long")
+    assert "not booked" not in caplog.text
 
 
 def test_a_clock_that_steps_back_over_midnight_only_waits() -> None:

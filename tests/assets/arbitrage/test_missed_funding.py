@@ -16,14 +16,14 @@ from assets.arbitrage.portfolio import LogError
 from assets.arbitrage.properties import PROPERTIES
 from assets.arbitrage.session import Session, portfolio_before, start_of, stored_events
 from resources.documents import load_document
-from resources.feed import NANOSECONDS, FeedError, FeedEvent, FundingQuote, FundingSettled, Quote, Settlements
+from resources.feed import NANOSECONDS, FeedError, FeedEvent, FundingSettled, Settlements
 from resources.feed.live import LiveFeed
 from tests.arbitrage_parts import LogWriter
 from tests.assets.arbitrage.trader_parts import Desk, units
 from tests.faults.dying_store import DyingStore, Killed
 from tests.memory_store import MemoryStore
 from tests.resources.feed_parts import Lost, ScriptedExchange, market
-from tests.trading_parts import DAY, NEXT_DAY, VENUES, ScriptedFeed, desk_of, only
+from tests.trading_parts import DAY, NEXT_DAY, VENUES, ScriptedFeed, desk_of, one_opportunity, only
 
 HOUR = 3600 * NANOSECONDS
 MIDNIGHT = start_of(DAY)
@@ -31,19 +31,7 @@ D = Decimal
 
 
 def opening(hour: float) -> list[FeedEvent]:
-    """The first venue at 100, the second at 101, and both still so five seconds later."""
-    at = MIDNIGHT + round(hour * HOUR)
-    rates = [
-        FundingQuote(at, 0, D("0.0001"), at + HOUR, 8 * HOUR),
-        FundingQuote(at, 1, D("0.0004"), at + HOUR, 8 * HOUR),
-    ]
-    size = units(400)
-    quotes = [
-        Quote(at + 5 * second * NANOSECONDS, index, units(bid), size, units(bid) + units("0.1"), size)
-        for second in range(2)
-        for index, bid in enumerate((100, 101))
-    ]
-    return [*rates, *quotes]
+    return one_opportunity(MIDNIGHT + round(hour * HOUR))
 
 
 class PastFeed(ScriptedFeed):
