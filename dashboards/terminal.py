@@ -77,7 +77,7 @@ def basis_points(value: Decimal | None) -> str:
 
 
 def summary_lines(view: TraderView | None) -> tuple[str, str, str]:
-    """The three lines of the brief's summary."""
+    """The three lines of the brief's summary; capital that came or went since the start is named where there is any."""
     if view is None:
         m = MISSING
         return (
@@ -87,9 +87,10 @@ def summary_lines(view: TraderView | None) -> tuple[str, str, str]:
         )
     metrics = view.metrics
     gain = _plain(percent(metrics.pnl_percentage))
+    flows = f"Flows: {dollars(view.net_flows, signed=True)} | " if view.net_flows else ""
     pnl = dollars(metrics.cumulative_pnl, signed=True)
     return (
-        f"Capital: {dollars(view.starting_capital)} | Available: {dollars(metrics.available_capital)} | "
+        f"Capital: {dollars(view.starting_capital)} | {flows}Available: {dollars(metrics.available_capital)} | "
         f"Utilization: {share(metrics.utilization_pct)}",
         f"Trades: {metrics.total_trades} | Win Rate: {share(metrics.win_rate)} | Cumulative P&L: {pnl} ({gain})",
         f"Realistic APR: {share(metrics.realistic_apr)} | Leg-Out Events: {metrics.leg_out_count}",

@@ -141,8 +141,8 @@ def paper_trades(context: dg.AssetExecutionContext, arbitrage: dg.ResourceParam[
 
 
 _STATE = (
-    "starting_capital", "available_capital", "total_open_positions", "realised", "cumulative_pnl", "win_count",
-    "loss_count", "leg_out_count", "leg_out_total_loss", "halted",
+    "starting_capital", "net_flows", "available_capital", "total_open_positions", "realised", "cumulative_pnl",
+    "win_count", "loss_count", "leg_out_count", "leg_out_total_loss", "halted",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dashboards.components.arbitrage_shown import Shown, bps
 from dashboards.format import Split, sign_of
 
 NO_TRADER = "No trader has written to this store yet"
+NOTHING_YET = "no trader yet"
 NO_CLOSED_TRADE = "no trade has closed yet"
 NO_YEAR = "under one day of trading"
 UNKNOWN_EQUITY = "an open trade has no usable quote"
@@ -32,7 +33,7 @@ _TITLES = {
 def summary(view: TraderView | None) -> list[Shown]:
     """The eight figures."""
     if view is None:
-        return [_undefined(label, NO_TRADER) for label in labels.SUMMARY]
+        return [_undefined(label, NOTHING_YET) for label in labels.SUMMARY]
     metrics = view.metrics
     capital = view.starting_capital
     return [
@@ -69,7 +70,11 @@ def summary(view: TraderView | None) -> list[Shown]:
 
 
 def _equity(view: TraderView) -> str:
-    return f"equity {text.MISSING}: {UNKNOWN_EQUITY}" if view.equity is None else f"equity {_plain(view.equity)}"
+    """What the capital has become; what came or went since the start is named where there is any."""
+    flows = f"flows {text.money(view.net_flows, signed=True).text}, " if view.net_flows else ""
+    return flows + (
+        f"equity {text.MISSING}: {UNKNOWN_EQUITY}" if view.equity is None else f"equity {_plain(view.equity)}"
+    )
 
 
 def _reserved(view: TraderView) -> str:

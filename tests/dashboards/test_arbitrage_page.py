@@ -105,6 +105,13 @@ def test_the_brief_s_example_reads_as_in_the_brief() -> None:
     assert texts(shown["exits"]["rows"][1]["cells"])[:4] == ["DOGEUSDT", "Closed", "−12.30", "loss_limit"]
 
 
+def test_capital_that_came_or_went_is_named_beside_what_was_started_with() -> None:
+    """Else 20,000 with 25,000 available and no profit would not add up for anybody."""
+    shown = figures(stated(replace(FOLDER.view(), net_flows=Decimal("-4999.5"))))
+    assert shown["Capital"]["note"] == "flows −4,999.50, equity 20,308.80"
+    assert shown["Cumulative P&L"] == figures(stated(FOLDER.view()))["Cumulative P&L"]
+
+
 # Undefined, zero and missing
 
 

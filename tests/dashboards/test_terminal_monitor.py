@@ -160,6 +160,12 @@ def test_the_brief_s_example_is_shown_in_its_words_and_its_order() -> None:
     screen(BRIEF, act)
 
 
+def test_capital_that_came_or_went_is_named() -> None:
+    shown = summary_lines(replace(BRIEF, net_flows=Decimal(-4_999)))
+    assert shown[0].startswith("Capital: $20,000 | Flows: -$4,999 | Available: ")
+    assert shown[1:] == summary_lines(BRIEF)[1:]
+
+
 @pytest.mark.parametrize(
     ("pnl", "text", "style"),
     [
