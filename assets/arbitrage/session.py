@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 DAY_NS = 86_400 * NANOSECONDS
 # Events of a catch-up stored together: a segment of some hundred kilobytes.
 _SEGMENT = 1_000
+_UNTOLD = "%s: what %s settled on %s while nobody traded is not booked: %s"
 # What a stored line has that took an instruction.
 _INSTRUCTED = b'"instruction":'
 # Of the capital curve every minute of the last hour is shown, and before it each fifth: what a screen can draw.
@@ -408,13 +409,12 @@ class Session:
                     raise FeedError("it is not listed any more")
                 settlements = feed.settled(places[place], since_ns, until_ns)
             except FeedError as error:
-                what = "%s: what %s settled on %s while nobody traded is not booked: %s"
-                _log.warning(what, self.day, *place, error)
+                _log.warning(_UNTOLD, self.day, *place, error)
                 continue
             found += settlements.known
-            for instant in settlements.unknown:
-                time = datetime.fromtimestamp(instant // NANOSECONDS, UTC)
-                _log.warning("%s: the funding that %s settled on %s at %s is not known", self.day, *place, time)
+            if untold := settlements.unknown:
+                ends = (str(datetime.fromtimestamp(time // NANOSECONDS, UTC)) for time in (untold[0], untold[-1]))
+                _log.warning(_UNTOLD, self.day, *place, f"{len(untold)} of {' to '.join(ends)} not known")
         return found
 
     def _same_listings(self, opened: SessionOpened) -> bool:

@@ -51,7 +51,8 @@ ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "PEPE")
 
 _MILLISECOND = 1_000_000  # nanoseconds
 _MINUTE_NS = 60 * NANOSECONDS
-_CONNECT_SECONDS = 60.0  # to load the markets of all venues, or to tell a history
+_CONNECT_SECONDS = 60.0  # to load the markets of all venues
+_HISTORY_SECONDS = 10.0  # to tell what was settled on one listing: who asks has trades open and nobody to watch them
 _FUNDING_SECONDS = 60.0  # between questions for rates
 _FUNDING_AGE_NS = 600 * NANOSECONDS  # a rate older than this is not what was settled
 _MARK_AGE_NS = 60 * NANOSECONDS  # nor a book older than this what it was settled at
@@ -203,7 +204,7 @@ class LiveFeed:
             return Settlements((), ())
         asked = asyncio.run_coroutine_threadsafe(self._settled(line, since_ns, until_ns), self._loop)
         try:
-            return asked.result(_CONNECT_SECONDS)
+            return asked.result(_HISTORY_SECONDS)
         except self._lost + _NONSENSE as error:
             asked.cancel()
             raise FeedError(f"live: the funding history of {line.symbol} is not told: {error!r}") from error

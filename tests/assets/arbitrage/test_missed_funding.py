@@ -245,7 +245,8 @@ def test_only_the_listings_that_are_held_are_asked_for_and_only_since_the_log_en
             PastFeed((), KNOWN[:6], unknown=[MIDNIGHT + 16 * HOUR]),
             ["long", "short"],
             [
-                f"that {name} settled on SOLUSDT at 2026-03-01 16:00:00+00:00 is not known"
+                f"what {name} settled on SOLUSDT while nobody traded is not booked: 1 of 2026-03-01 16:00:00+00:00 to "
+                "2026-03-01 16:00:00+00:00 not known"
                 for name in ("north", "south")
             ],
         ),
