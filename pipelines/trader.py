@@ -15,6 +15,7 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.events import Event
 from assets.arbitrage.journal import JournalError, Overtaken
 from assets.arbitrage.outbox import Outbox
+from assets.arbitrage.past_days import PastDays
 from assets.arbitrage.performance import performance_record
 from assets.arbitrage.portfolio import LogError, Portfolio
 from assets.arbitrage.publication import MarketTradeBatches, Publication
@@ -29,11 +30,13 @@ from assets.arbitrage.session import (
 )
 from assets.arbitrage.view import live_document, live_key
 from assets.telemetry.collector import Collector
+from assets.telemetry.metric_tick import tick_document
 from assets.telemetry.prometheus import serve
+from assets.telemetry.telemetry_log import newest_ticks
 from assets.telemetry.watch import Watch
-from resources.bus import StreamRecord, open_bus
+from resources.bus import EntryId, StreamRecord, open_bus
 from resources.bus.redis_bus import Publisher
-from resources.bus.streams import tick_record
+from resources.bus.streams import TICKS, length_of, tick_record
 from resources.documents import dump_document
 from resources.feed import NANOSECONDS, FeedError, FeedEvent
 from resources.store import StoreError
@@ -51,7 +54,12 @@ _CATCH_UP_NS = 600 * NANOSECONDS
 
 
 class Bus:
-    """One session's way into Redis: what is stored is published, market trades beside it; nothing without REDIS_URL."""
+    """One session's way into Redis: what is stored is published, market trades beside it; nothing without REDIS_URL.
+
+    What Redis did not get of ended days and of metric ticks is read from the store, whoever was killed meanwhile.
+    Market trades and measured latencies are of the moment and stored nowhere: Redis gets again what this session has in
+    memory of them (``KEPT_OUTSIDE`` records), and nothing from before it.
+    """
 
     def __init__(self, desk: ArbitrageDesk, session: Session, now_ns: int) -> None:
         """Market trades before ``now_ns`` were published by whoever traded then."""
@@ -61,7 +69,20 @@ class Bus:
         store, opened = desk.store, session.opened
         self._outbox = Outbox(lambda: stored_events(store, opened.source, opened.day), session.seq)
         publication = Publication(opened, self._outbox.events_after, lambda: portfolio_before(store, opened))
-        self._publisher = open_bus(desk.settings.redis_url, publication, desk.clock, _log.warning)
+        until = date.fromisoformat(opened.day)
+
+        def ticks_after(entry: EntryId) -> list[StreamRecord]:
+            newer = newest_ticks(store, opened.source.lower(), entry.milliseconds, until, length_of(TICKS))
+            return [tick_record(tick_document(tick)) for tick in newer]
+
+        self._publisher = open_bus(
+            desk.settings.redis_url,
+            publication,
+            desk.clock,
+            _log.warning,
+            earlier=PastDays(store, opened).since,
+            stored={TICKS: ticks_after},
+        )
 
     @property
     def publisher(self) -> Publisher | None:

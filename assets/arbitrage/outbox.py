@@ -19,6 +19,7 @@ class Outbox:
         self._stored = stored
         self._head = head_seq
         self._newest: deque[Event] = deque(maxlen=kept)
+        self._reading: tuple[int, Iterator[Event]] | None = None  # the last event given of the store, and what follows
         self._lock = threading.Lock()
 
     def add(self, events: Iterable[Event]) -> None:
@@ -33,13 +34,23 @@ class Outbox:
     def events_after(self, seq: int) -> Iterator[Event]:
         """All stored events after ``seq``, up to the newest. Raises what reading the store raises."""
         if seq + 1 < self._first_kept():
-            for event in self._stored():
-                if event.seq > seq:
-                    yield event
-                    seq = event.seq
+            for event in self._from_store(seq):
+                yield event
+                seq = event.seq
         while chunk := self._kept_after(seq):
             yield from chunk
             seq = chunk[-1].seq
+
+    def _from_store(self, seq: int) -> Iterator[Event]:
+        """What is stored after ``seq``. Whoever asks for a batch goes on where the last one ended: not from the log's
+        beginning each time."""
+        reading, self._reading = self._reading, None
+        events = self._stored() if reading is None or reading[0] != seq else reading[1]
+        for event in events:
+            if event.seq > seq:
+                self._reading = event.seq, events
+                yield event
+                self._reading = None  # an iterator that fails is over
 
     def _first_kept(self) -> int:
         with self._lock:

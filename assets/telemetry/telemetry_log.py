@@ -6,7 +6,7 @@ one an instant of the grid at most, whoever writes: two writers, or one that was
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from assets.telemetry.metric_tick import MetricTick, parse_tick, tick_document
@@ -15,6 +15,7 @@ from resources.documents import dump_line, load_document
 from resources.store import NotFound, Store
 
 _BEFORE_ALL = -1
+_DAYS = 7
 
 TICK, SUMMARY, MONITOR, TRADE, SIGNAL, CONFIRMATION, BACKTEST = (
     "metric tick",
@@ -73,6 +74,19 @@ def read_ticks(store: Store, source: str, day: date) -> DayTicks:
         except ValueError:
             unreadable += 1
     return DayTicks(tuple(ticks), unreadable)
+
+
+def newest_ticks(store: Store, source: str, after_ms: int, until: date, count: int) -> list[MetricTick]:
+    """The newest ticks later than ``after_ms`` (milliseconds since 1970 UTC), ``count`` at most, of the week that ends
+    with ``until``; oldest first. Raises StoreError."""
+    found: list[MetricTick] = []
+    for back in range(_DAYS):
+        day = until - timedelta(days=back)
+        newer = [tick for tick in read_ticks(store, source, day).ticks if tick.time_ms > after_ms]
+        found = newer + found
+        if len(found) >= count or datetime.combine(day, time(), UTC).timestamp() * 1_000 <= after_ms:
+            break
+    return found[-count:]
 
 
 def _time_of_line(line: bytes) -> int:

@@ -5,8 +5,9 @@ has an id made of the log's own time and number (``<milliseconds>-<number>``), a
 filled, in the transaction that filled it. Without an address there is no bus, and nothing else changes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from resources.clock import Clock
@@ -21,6 +22,14 @@ class BusError(Exception):
 
 class CursorAhead(Exception):
     """The log ends before the number that Redis says it was filled to: Redis was filled from another log."""
+
+
+class LaterLog(Exception):
+    """Redis was filled from a log that follows this one, which therefore is in Redis as far as it is kept there."""
+
+
+class LogDamaged(Exception):
+    """An ended log cannot be read, now or later; the message names it and says why."""
 
 
 class EntryId(NamedTuple):
@@ -106,16 +115,34 @@ class BatchSource(Protocol):
         """What the next ``limit`` events after ``seq`` bring, -1 being before the first; None when there are none yet.
 
         Only events that are safely stored: what Redis shows must not be undone by a restart. Raises CursorAhead when
-        the log has no event ``seq``, StoreError when it cannot be read now.
+        the log has no event ``seq``, StoreError when it cannot be read now, LogDamaged when an ended one never can.
         """
         ...
+
+
+# The ended logs that are published before the present one, oldest first: from the named one on, which Redis was filled
+# from. What Redis gets where it names none ("") or a log nobody here knows is theirs to decide. Called by the
+# publisher's thread. Raises LaterLog when the named log follows the present one, StoreError.
+Earlier = Callable[[str], Sequence[BatchSource]]
+
+# The stored records of a stream that is in no log, after an id, oldest first. Called by the publisher's thread. Raises
+# StoreError.
+Stored = Callable[[EntryId], Sequence[StreamRecord]]
+
+NO_STORED: Mapping[str, Stored] = MappingProxyType({})
+
+
+def none_earlier(_log: str) -> Sequence[BatchSource]:
+    """A log that follows no other."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class BusHealth:
     """How the publisher fares. Counters are since its start.
 
-    ``lag_events`` are announced events that Redis does not hold yet. ``already_there`` counts entries that a refill
+    ``last_seq`` and ``last_ids`` are of the present log, -1 and none while earlier ones are published. ``lag_events``
+    are announced events that Redis does not hold yet. ``already_there`` counts entries that a refill
     found in place, ``dropped`` entries outside of the log that had to give way while Redis was away, ``refused`` those
     that Redis held a later id than. ``replaced`` counts streams deleted and filled again because another log had
     written them. ``last_error`` is the kind of the last failure; ``failed`` why the publisher gave up ("" while it
@@ -138,16 +165,26 @@ class BusHealth:
     failed: str
 
 
-def open_bus(url: str, source: BatchSource, clock: Clock, report: Callable[[str], None]) -> "Publisher | None":
+def open_bus(
+    url: str,
+    source: BatchSource,
+    clock: Clock,
+    report: Callable[[str], None],
+    *,
+    earlier: Earlier = none_earlier,
+    stored: Mapping[str, Stored] = NO_STORED,
+) -> "Publisher | None":
     """The publisher of ``source``, started, or None without an address. Does not wait for Redis to answer.
 
-    ``report`` is told in a sentence when the connection is lost, comes back, or streams are filled again. Raises
-    BusError when the address turns off the verification of the server's certificate.
+    ``earlier`` gives the ended logs that Redis may lack the rest of; ``stored``, by stream, what is offered to the
+    publisher and stored elsewhere than in a log. ``report`` is told in a sentence when the connection is lost, comes
+    back, or streams are filled again. Raises BusError when the address turns off the verification of the server's
+    certificate.
     """
     if not url:
         return None
     from resources.bus.redis_bus import Publisher, connect  # redis costs a tenth of a second: only where it is used
 
-    publisher = Publisher(connect(url), source, clock, report)
+    publisher = Publisher(connect(url), source, clock, report, earlier=earlier, stored=stored)
     publisher.start()
     return publisher

@@ -3,13 +3,20 @@
 How far Redis has been filled stands in Redis itself (``CURSOR``), written in the transaction that fills it. So a lost
 answer, a restart on an older snapshot, an emptied server and a second process are one case: read the cursor, go on from
 there. Entries have ids of their own, so writing one twice adds nothing.
+
+A stream takes no entry before its last one. So where the cursor names a log that has ended, what Redis lacks of it and
+of those that ended after it is published before the present log begins. Readers see the keys of these moments in their
+order meanwhile, each as of the event it names, as they do whenever Redis catches up with the present log.
+
+Records that are in no log are offered. Those of a stream that is stored (``stored``) are read again after a loss, those
+of others (market trades, measured times) only as far as they are in memory: a process that dies takes them along.
 """
 
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final, cast
@@ -21,7 +28,22 @@ from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.retry import Retry
 
-from resources.bus import START, Batch, BatchSource, BusError, BusHealth, CursorAhead, EntryId, StreamRecord
+from resources.bus import (
+    NO_STORED,
+    START,
+    Batch,
+    BatchSource,
+    BusError,
+    BusHealth,
+    CursorAhead,
+    Earlier,
+    EntryId,
+    LaterLog,
+    LogDamaged,
+    Stored,
+    StreamRecord,
+    none_earlier,
+)
 from resources.bus.streams import CONFIRMS, END_TO_END, SIGNALS, EndToEnd, length_of
 from resources.clock import Clock
 from resources.documents import dump_document, load_document, sha256_hex
@@ -141,11 +163,30 @@ class _Outside:
 
 
 class Publisher:
-    """Keeps Redis equal to ``source`` from a thread of its own; ``announce`` and ``offer`` never wait for Redis."""
+    """Keeps Redis equal to ``source`` from a thread of its own; ``announce`` and ``offer`` never wait for Redis.
 
-    def __init__(self, client: "redis.Redis", source: BatchSource, clock: Clock, report: Callable[[str], None]) -> None:
+    ``earlier`` and ``stored`` as in ``open_bus``.
+    """
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        source: BatchSource,
+        clock: Clock,
+        report: Callable[[str], None],
+        *,
+        earlier: Earlier = none_earlier,
+        stored: Mapping[str, Stored] = NO_STORED,
+    ) -> None:
         self._client = client
         self._source = source
+        self._earlier = earlier
+        self._logs: Sequence[BatchSource] = (source,)  # still to be published, the present one last
+        self._told_of = ""  # the ended log that was last said to be published
+        self._stored = stored
+        self._known: dict[str, EntryId] = {}  # up to where Redis has the stored streams
+        self._read_to: dict[str, EntryId] = {}  # up to where they were read
+        self._behind: deque[StreamRecord] = deque()  # what was read of them and Redis lacks
         self._clock = clock
         self._report = report
         self._changed = threading.Condition()
@@ -198,7 +239,10 @@ class Publisher:
                 self._changed.wait_for(
                     lambda: (
                         bool(self._health.failed)
-                        or (self._health.last_seq >= seq and not self._verifying and not self._outside.waiting)
+                        or (
+                            self._health.last_seq >= seq
+                            and not (self._verifying or self._behind or self._outside.waiting)
+                        )
                     ),
                     seconds,
                 )
@@ -247,6 +291,10 @@ class Publisher:
                 # It returns to be called anew: to look whether all is still there, or because the time is over.
                 lost = False
                 continue
+            except LaterLog:
+                with self._changed:
+                    self._set(connected=True)
+                    self._drained = True  # its publisher began with what was left of ours
             except redis.WatchError:
                 pass  # somebody emptied or wrote what is ours; nothing of the transaction was done
             except _Conflict as conflict:
@@ -274,6 +322,7 @@ class Publisher:
     def _publish(self, pipe: Pipeline, lost: bool) -> None:
         """Fill Redis from where it stands; returns when there was nothing to do for a while."""
         self._drained = False
+        self._look_behind()
         seq = self._position()
         try:
             self._fill(pipe, seq, lost)
@@ -292,13 +341,24 @@ class Publisher:
         idle_until = time.monotonic() + CHECK_S
         gather_until = 0.0
         while not self._over():
-            batch = self._source.batch_after(seq, BATCH_EVENTS)
+            try:
+                batch = self._logs[0].batch_after(seq, BATCH_EVENTS)
+            except LogDamaged as error:
+                self._report(f"passed over: {error}")
+                self._set(errors=self._health.errors + 1, last_error=type(error).__name__)
+                seq = self._next_log(pipe, seq)
+                continue
+            behind = list(islice(self._behind, BATCH_EVENTS))
             with self._changed:
                 self._drained = False
                 gathered = batch is not None or self._verifying or time.monotonic() >= gather_until
                 outside, repeated, end = self._outside.take(BATCH_EVENTS if gathered or self._stopping else 0)
+            if behind:  # before what was offered since
+                outside, repeated, end = behind, len(behind), 0
             if batch is None and not outside:
-                if self._verifying:
+                if len(self._logs) > 1:
+                    seq = self._next_log(pipe, seq)
+                elif self._verifying:
                     self._finish_filling(pipe, seq)
                 elif time.monotonic() >= idle_until:
                     return
@@ -310,12 +370,18 @@ class Publisher:
             self._commit(pipe, seq, batch, outside, repeated)
             with self._changed:
                 self._outside.sent(end)
+                for _ in behind:
+                    self._behind.popleft()
             if not self._verifying:
                 self._wait = FIRST_WAIT_S
             if batch is not None:
-                self._measure(batch)
                 seq = batch.seq
-                self._set(last_seq=seq, last_ids=dict(batch.last_ids))
+                if len(self._logs) == 1:
+                    self._measure(batch)
+                    self._set(last_seq=seq, last_ids=dict(batch.last_ids))
+                elif self._told_of != self._logs[0].log:
+                    self._told_of = self._logs[0].log
+                    self._report(f"published before the present: what was left of {self._told_of}")
             idle_until = time.monotonic() + CHECK_S
             gather_until = time.monotonic() + GATHER_S
 
@@ -333,24 +399,70 @@ class Publisher:
                 max(0.0, until - time.monotonic()),
             )
 
+    def _look_behind(self) -> None:
+        """Read what Redis lacks of the streams that are stored, unless it is known to lack nothing."""
+        if not self._stored:
+            return
+        _, tops = self._look(self._stored)
+        interrupted = bool(self._behind)
+        self._behind.clear()
+        for stream, read in self._stored.items():
+            known, top = self._known.get(stream), tops[stream]
+            if known is None or top < known or interrupted:
+                records = read(top)
+                self._known[stream] = top
+                self._read_to.update((record.stream, record.id) for record in records[-1:])
+                self._behind.extend(records)
+
     def _position(self) -> int:
-        """The event up to which Redis is filled; -1, and everything is to be verified, when that is not certain."""
+        """The event of the first of ``_logs`` up to which Redis is filled; -1, and everything is to be verified, when
+        that is not certain."""
         cursor = Cursor.from_text(cast("str | None", self._client.get(CURSOR)))
-        if cursor is not None and cursor.log == self._source.log and cursor.complete:
-            cursor, tops = self._look(cursor.last_ids)
+        self._logs = self._logs_from("" if cursor is None else cursor.log)
+        if cursor is not None and cursor.log == self._logs[0].log and cursor.complete:
+            looked, tops = self._look(cursor.last_ids)
+            if looked is not None and looked.log != cursor.log:
+                raise redis.WatchError("the cursor was moved")
+            cursor = looked
             if cursor is not None and tops == cursor.last_ids:
                 self._verifying = False
                 self._last_ids = cursor.last_ids
-                self._set(last_seq=cursor.seq, last_ids=dict(cursor.last_ids))
+                present = len(self._logs) == 1
+                self._set(last_seq=cursor.seq if present else -1, last_ids=dict(cursor.last_ids) if present else {})
                 return cursor.seq
         self._found = cursor
         if self._health.last_seq >= 0:
             self._report("the streams are filled again from the log")
+        self._begin_filling()
+        return -1
+
+    def _logs_from(self, log: str) -> Sequence[BatchSource]:
+        """What is to be published into a Redis that was filled from ``log`` ("": from none), the present log last."""
+        if log == self._source.log:
+            return (self._source,)
+        names = [each.log for each in self._logs]
+        if log in names:  # they know already where they are
+            return self._logs[names.index(log) :]
+        return (*self._earlier(log), self._source)
+
+    def _begin_filling(self) -> None:
         self._verifying = True
         self._filled, self._doubted = {}, set()
         self._last_ids = {}
         self._add(refills=1)
         self._set(last_seq=-1, last_ids={})
+
+    def _next_log(self, pipe: Pipeline, seq: int) -> int:
+        """An ended log was published up to ``seq``, its end: the one after it is filled from its start, if Redis is
+        still as it was left. What was to be verified is so at the end of all of them, which share their streams."""
+        if seq >= 0:
+            self._found = Cursor(self._logs[0].log, seq, not self._verifying, self._last_ids)
+        pipe.reset()
+        self._logs = self._logs[1:]
+        if self._verifying:
+            self._last_ids = {}
+        else:
+            self._begin_filling()
         return -1
 
     def _look(self, streams: Iterable[str]) -> tuple[Cursor | None, dict[str, EntryId]]:
@@ -391,7 +503,7 @@ class Publisher:
                     pipe.set(key, value.value, ex=value.seconds)
             if orphans:
                 pipe.delete(*orphans)
-            pipe.set(CURSOR, Cursor(self._source.log, batch.seq, not self._verifying, batch.last_ids).to_text())
+            pipe.set(CURSOR, Cursor(self._logs[0].log, batch.seq, not self._verifying, batch.last_ids).to_text())
         answers = pipe.execute(raise_on_error=False)
         if batch is not None:
             self._last_ids = batch.last_ids
@@ -399,15 +511,16 @@ class Publisher:
 
     def _watch(self, pipe: Pipeline, seq: int) -> None:
         """Have the next transaction refused unless Redis stays as it is: filled up to ``seq`` and by nobody else."""
-        pipe.watch(CURSOR, *self._last_ids)  # type: ignore[no-untyped-call]
-        cursor, tops = self._look(self._last_ids)
+        filled = {**self._known, **self._last_ids}
+        pipe.watch(CURSOR, *filled)  # type: ignore[no-untyped-call]
+        cursor, tops = self._look(filled)
         if seq == -1 and self._verifying:
             expected = cursor == self._found  # else somebody fills it: what two write in turns is no moment of the log
         else:
-            expected = cursor is not None and cursor.log == self._source.log and cursor.seq == seq
+            expected = cursor is not None and cursor.log == self._logs[0].log and cursor.seq == seq
         if not expected:
             raise redis.WatchError("the cursor was moved")
-        if any(tops[stream] < last for stream, last in self._last_ids.items()):
+        if any(tops[stream] < last for stream, last in filled.items()):
             raise redis.WatchError("a stream was lost")
         foreign = [stream for stream, last in self._last_ids.items() if tops[stream] > last]
         if foreign and not self._verifying:
@@ -416,7 +529,9 @@ class Publisher:
     def _orphans(self, pipe: Pipeline, batch: Batch) -> list[str]:
         """Keys of another log's trades: with the first batch of a filling they go."""
         found = {
-            str(key) for prefix in self._source.owned_prefixes for key in pipe.scan_iter(match=f"{prefix}*", count=1000)
+            str(key)
+            for prefix in self._logs[0].owned_prefixes
+            for key in pipe.scan_iter(match=f"{prefix}*", count=1000)
         }
         return sorted(found - set(batch.keys))
 
@@ -428,7 +543,13 @@ class Publisher:
             wrong = zip([*logged, *outside], answers, strict=True)
             raise _Conflict({record.stream for record, answer in wrong if answer in failed})
         late = [number for number, answer in enumerate(answers[len(logged) :]) if isinstance(answer, Exception)]
-        again = sum(number < repeated for number in late)
+        again = sum(
+            number < repeated or outside[number].id <= self._read_to.get(outside[number].stream, START)
+            for number in late
+        )
+        for record in outside:
+            if record.stream in self._stored:
+                self._known[record.stream] = max(record.id, self._known[record.stream])
         if refused:
             self._verify(refused)
         if self._verifying:
