@@ -10,6 +10,7 @@ import pytest
 from assets.arbitrage.codec import to_document
 from assets.arbitrage.events import (
     FundingPaid,
+    InstructionRefused,
     LegOut,
     OrderFilled,
     OrderSubmitted,
@@ -440,6 +441,27 @@ def _closed_id_again(log: LogWriter) -> None:
     log.propose(trade_id=log.closed_trade().trade_id)
 
 
+def _instruction(number: int) -> Callable[[LogWriter], None]:
+    def steps(log: LogWriter) -> None:
+        log.flow("5")
+        log.write(InstructionRefused, instruction=number, asked="resume", reason="nothing is halted")
+
+    return steps
+
+
+def _resumed_naked(log: LogWriter) -> None:
+    log.trade_leg(log.propose(), Leg.LONG, Purpose.ENTRY, "1", "100")
+    log.halt()
+    log.resume()
+
+
+def _resumed_poor(log: LogWriter) -> None:
+    log.flow("-19900")
+    log.fill(log.send(log.propose(), Leg.LONG), fee="0.5")
+    log.halt()
+    log.resume()
+
+
 def _while_halted(log: LogWriter) -> None:
     log.halt()
     log.propose()
@@ -637,6 +659,12 @@ IMPOSSIBLE: dict[str, tuple[Callable[[LogWriter], object], str]] = {
     "more withdrawn than is there": (lambda log: log.flow("-20000.000001"), "-20000.000001 of 20000 available"),
     "reserved capital withdrawn": (_reserved_withdrawn, "-19950 of 19900 available"),
     "flow finer than a ledger's": (lambda log: log.flow("0.0000001"), "at most 6 decimals"),
+    "instruction taken again": (_instruction(1), "instruction 1 is taken after 1"),
+    "instruction passed over": (_instruction(3), "instruction 3 is taken after 1"),
+    "instruction refused for no reason": (lambda log: log.refuse_instruction(""), "no reason"),
+    "resumed what is not halted": (lambda log: log.resume(), "nothing is halted"),
+    "resumed while naked": (_resumed_naked, "naked are"),
+    "resumed without capital": (_resumed_poor, "-0.5 is available"),
     "trade proposed twice": (_proposed_again, "was proposed before"),
     "abandoned trade proposed again": (_abandoned_id_again, "was proposed before"),
     "closed trade proposed again": (_closed_id_again, "was proposed before"),

@@ -1,0 +1,300 @@
+"""``desk capital`` from the outside, and the resident trader that follows it."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+
+from assets.arbitrage import trading_day
+from assets.arbitrage.arbitrage_desk import ArbitrageDesk
+from assets.arbitrage.events import EntriesResumed, Event, FlowPosted, Halted, InstructionRefused
+from assets.arbitrage.instructions import TAKEN, Kind, give, given_after
+from assets.arbitrage.properties import PROPERTIES
+from assets.arbitrage.session import portfolio_before, start_of, stored_events
+from assets.arbitrage.view import live_from_document, live_key
+from pipelines.capital_cli import capital
+from pipelines.terminal import REFUSED
+from pipelines.trader import Trader
+from resources.clock import ManualClock
+from resources.documents import load_document
+from resources.feed import NANOSECONDS
+from resources.store import Store
+from resources.store.local import LocalStore
+from tests.faults.watched_store import WatchedStore
+from tests.memory_store import MemoryStore
+from tests.redis_server import needs_redis, redis_server
+from tests.trading_parts import DAY, NEXT_DAY, ScriptedFeed, at, desk_of, evenings
+
+SEED = 9
+EVENING = at(DAY, 86_400 - 65)
+WRONG_USAGE = 2
+
+
+def feed(source: str = "SIMULATED", **options: object) -> ScriptedFeed:
+    return ScriptedFeed(evenings(SEED), source=source, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    for name in [name for name in os.environ if name.startswith("DESK_") or name == "REDIS_URL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DESK_STORE", str(tmp_path / "store"))
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no trader runs nothing is waited for."""
+    monkeypatch.setattr("pipelines.capital_cli._PATIENCE_S", 0.0)
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(capital, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@contextmanager
+def trading(store: Store, feed: ScriptedFeed) -> Iterator[Callable[[], ArbitrageDesk]]:
+    """A trader that steps in a thread, a quarter of a second of its clock at a time, until it is left."""
+    desk, ended = desk_of(store, feed, now=EVENING), threading.Event()
+    trader = Trader(desk)
+
+    def trade() -> None:
+        while not ended.wait(0.005):
+            trader.step()
+            if desk.clock.now() < at(NEXT_DAY, -2):
+                desk.clock.sleep(0.25)
+
+    thread = threading.Thread(target=trade)
+    thread.start()
+    try:
+        yield lambda: desk
+    finally:
+        ended.set()
+        thread.join()
+        trader.close()
+
+
+def taken(store: Store, day: str = DAY) -> list[Event]:
+    return [event for event in stored_events(store, "SIMULATED", day) if isinstance(event, TAKEN)]
+
+
+def flows(store: Store, day: str = DAY) -> list[Decimal]:
+    return [event.amount for event in taken(store, day) if isinstance(event, FlowPosted)]
+
+
+# --- the command ---
+
+
+def test_a_running_trader_answers(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.capital_cli._PATIENCE_S", 120.0)  # the machine may be slow
+    with trading(store, feed()):
+        deposited = run("deposit", "5000.25", "--note", "more")
+        too_much = run("withdraw", "1000000")
+        withdrawn = run("withdraw", "1000")
+        nothing = run("resume")
+    assert (deposited.exit_code, withdrawn.exit_code) == (0, 0)
+    assert deposited.stdout.startswith("deposited 5,000.25; available is now ")
+    assert withdrawn.stdout.startswith("withdrew 1,000; available is now ")
+    assert (too_much.exit_code, nothing.exit_code) == (REFUSED, REFUSED)
+    assert too_much.stderr.startswith("refused: only ")
+    assert nothing.stderr == "refused: nothing is halted\n"
+    events = taken(store)
+    assert [type(event) for event in events] == [FlowPosted, InstructionRefused, FlowPosted, InstructionRefused]
+    assert events[0].note == "more"  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_without_a_trader_it_is_stored_for_the_next_one(store: LocalStore) -> None:
+    first, second = run("deposit", "5"), run("resume", "--note", "seen to")
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert first.stdout == "stored as instruction 1; no trader has taken it yet, it will when it runs\n"
+    assert second.stdout.startswith("stored as instruction 2; ")
+    assert [(given.number, given.note) for given in given_after(store, "SIMULATED", 0)] == [(1, ""), (2, "seen to")]  # type: ignore[union-attr]
+    desk = desk_of(store, feed(), now=EVENING)
+    trader = Trader(desk)
+    while not trader.step():
+        continue
+    trader.close()
+    assert flows(store) == [5]
+
+
+@pytest.mark.usefixtures("impatient", "store")
+@pytest.mark.parametrize("amount", ["0", "-5", "nan", "inf", "1e40", "five", "0.0000001", "1,000", "", "9" * 500])
+@pytest.mark.parametrize("command", ["deposit", "withdraw"])
+def test_what_is_no_amount_is_wrong_usage_said_once(command: str, amount: str, tmp_path: Path) -> None:
+    result = run(command, "--", amount)
+    assert result.exit_code == WRONG_USAGE
+    assert result.stderr.count("Error: ") == 1
+    assert len(result.stderr.splitlines()[-1]) < 200
+    assert list(LocalStore(tmp_path / "store").list("arbitrage/")) == []
+
+
+@pytest.mark.usefixtures("impatient", "store")
+def test_a_note_over_two_lines_is_wrong_usage(tmp_path: Path) -> None:
+    assert run("resume", "--note", "one\ntwo").exit_code == WRONG_USAGE
+    assert list(LocalStore(tmp_path / "store").list("arbitrage/")) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_recorded_past_takes_no_instructions(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESK_FEED", "recorded:/nowhere")
+    result = run("deposit", "5")
+    assert (result.exit_code, result.stdout) == (REFUSED, "")
+    assert "a recorded past takes no instructions" in result.stderr
+    assert list(store.list("arbitrage/")) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_view_that_cannot_be_read_is_no_answer(store: LocalStore) -> None:
+    store.write(live_key("SIMULATED"), b'{"written_utc": "2026-')
+    assert run("deposit", "5").stdout.startswith("stored as instruction 1; no trader has taken it yet")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_taken_right_before_midnight_it_says_where_to_look(store: LocalStore) -> None:
+    other = MemoryStore()
+    give(other, "SIMULATED", Kind.DEPOSIT, Decimal(5), "", 1)
+    stepped(desk_of(other, feed(), now=at(NEXT_DAY, -0.5)), at(NEXT_DAY, 3))
+    live = other.read(live_key("SIMULATED")).data
+    view, _ = live_from_document(load_document(live))
+    assert (view.day, view.taken, view.instructions, view.net_flows) == (NEXT_DAY, 1, (), 5)
+    store.write(live_key("SIMULATED"), live)
+    answer = run("deposit", "5")
+    assert (answer.exit_code, answer.stdout) == (
+        0, "instruction 1 is taken; what became of it stands in the log of the day before\n"
+    )  # fmt: skip
+
+
+# --- the resident trader ---
+
+
+class Counting(WatchedStore):
+    """Counts how often the trader looks."""
+
+    looks = 0
+
+    def read(self, key: str, *, tail: int | None = None):  # type: ignore[no-untyped-def]
+        self.looks += "/instructions/" in key
+        return super().read(key, tail=tail)
+
+
+def stepped(desk: ArbitrageDesk, until: datetime, meanwhile: Callable[[datetime], None] = lambda _now: None) -> None:
+    """A trader on the desk's own clock until then."""
+    assert isinstance(desk.clock, ManualClock)
+    trader = Trader(desk)
+    while desk.clock.now() < until:
+        if trader.step():
+            desk.clock.sleep(0.25)
+            meanwhile(desk.clock.now())
+    trader.step()
+    trader.close()
+
+
+def test_it_looks_once_a_second_and_not_while_it_catches_up() -> None:
+    inner = MemoryStore()
+    give(inner, "SIMULATED", Kind.DEPOSIT, Decimal(7), "", 1)
+    counting = Counting(inner)
+    desk = desk_of(counting, feed(), now=EVENING)
+    trader = Trader(desk)
+    while not trader.step():
+        assert counting.looks == 0
+    assert counting.looks == 2, "the one that is there, and that there is no other"
+    for _ in range(40):
+        desk.clock.sleep(0.25)
+        trader.step()
+    trader.close()
+    assert counting.looks == 2 + 10
+    (event,) = taken(inner)
+    assert event.time_ns == start_of(DAY) + (86_400 - 65) * NANOSECONDS, "at the present"
+
+
+def test_every_kind_over_an_evening_and_midnight_comes_out_again() -> None:
+    """Given at random seconds, halts among them, the trader begun anew now and then, and once over midnight."""
+    store, plan = MemoryStore(), {
+        60: (Kind.DEPOSIT, 5000), 51: (Kind.RESUME, None), 44: (Kind.WITHDRAW, 10**9), 30: (Kind.WITHDRAW, 3000),
+        12: (Kind.DEPOSIT, 1), 0: (Kind.DEPOSIT, 2), -3: (Kind.WITHDRAW, 4),
+    }  # fmt: skip
+
+    def meanwhile(now: datetime) -> None:
+        left = (at(NEXT_DAY) - now).total_seconds()
+        if left in plan:
+            kind, amount = plan[left]  # type: ignore[index]
+            give(store, "SIMULATED", kind, None if amount is None else Decimal(amount), "", 1)
+
+    for until in (-52.5, -40, -29.75, -12, -11.75, 6):
+        begins = max(EVENING, at(NEXT_DAY, until) - timedelta(seconds=18))
+        desk = desk_of(store, feed(), now=begins if until > -52 else EVENING)
+        stepped(desk, at(NEXT_DAY, until), meanwhile)
+    numbers = [event.instruction for day in (DAY, NEXT_DAY) for event in taken(store, day)]  # type: ignore[union-attr]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) == len(list(given_after(store, "SIMULATED", 0))) >= 7
+    stored = trading_day.StoredDay(desk_of(store, feed()), DAY)
+    assert trading_day.log_replays(stored) == []
+    for day in (DAY, NEXT_DAY):
+        events = list(stored_events(store, "SIMULATED", day))
+        for judge in PROPERTIES:
+            assert judge(events, portfolio_before(store, events[0])) == [], judge.__name__  # type: ignore[arg-type]
+
+
+def test_resumed_by_a_person_it_trades_on_the_same_day() -> None:
+    store = MemoryStore()
+    desk = desk_of(store, feed(), now=EVENING)
+    trader = Trader(desk)
+    while not trader.step():
+        continue
+    session = trader._session
+    assert session is not None
+    session.engine._emit(Halted(session.portfolio.seq + 1, session.cursor_ns, "a drill"))
+    give(store, "SIMULATED", Kind.RESUME, None, "seen to", 1)
+    for _ in range(8):
+        desk.clock.sleep(0.25)
+        trader.step()
+    trader.close()
+    (event,) = taken(store)
+    assert isinstance(event, EntriesResumed)
+    view, _ = live_from_document(load_document(store.read(live_key("SIMULATED")).data))
+    assert (view.halted, view.taken) == ("", 1)
+
+
+@needs_redis
+def test_taken_while_redis_is_away_it_is_told_of_when_it_is_back(tmp_path: Path) -> None:
+    """The store is the truth: an instruction waits for no bus, and the keys follow once there is one."""
+    store = MemoryStore()
+    with redis_server(tmp_path / "redis") as server:
+        desk = desk_of(store, feed(), now=EVENING, REDIS_URL=server.url)
+        client = server.client()
+
+        def published() -> Decimal | None:
+            data = client.get("strategy:portfolio:state")
+            return None if data is None else Decimal(load_document(data)["net_flows"])
+
+        def meanwhile(now: datetime) -> None:
+            left = (at(NEXT_DAY) - now).total_seconds()
+            if left == 60:
+                server.kill()
+                give(store, "SIMULATED", Kind.DEPOSIT, Decimal(500), "", 1)
+            if left == 50:
+                assert flows(store) == [500]
+                server.start()
+            if left == 40:
+                for _ in range(1_500):
+                    with suppress(redis.RedisError):
+                        if published() == 500:
+                            looked.append(left)
+                            return
+                    time.sleep(0.02)
+
+        looked: list[float] = []
+        stepped(desk, at(NEXT_DAY, -38), meanwhile)
+    assert looked
