@@ -162,7 +162,8 @@ class Report:
 
     ``points``: strictly ascending, the last one at the end. ``prices``: the closing mark of every symbol that some
     strategy still holds.
-    ``source``: whose market it was (SIMULATED, REPLAY, ...). ``coverage``: what the data check found, by symbol.
+    ``source``: whose market it was (SIMULATED, REPLAY, ...). ``coverage``: what the data check found, by symbol, over
+    the span in which the symbol was needed.
     ``funding_not_booked``: settlements on something held that came without a usable rate or mark. ``stale_points``:
     points of the curve at which a held symbol had to be valued at a mark that was too old.
     Raises MixedCurrencies, or ReportContradiction when the last point's equity is not, to the last digit, what the

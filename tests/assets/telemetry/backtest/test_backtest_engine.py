@@ -454,6 +454,22 @@ def test_hourly_bars_are_not_taken_for_minutes() -> None:
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not Path(FOLDER / "bars_1m" / "perp").is_dir(), reason=f"no recorded minute bars in {FOLDER}")
+def test_a_symbol_recorded_from_the_sixth_day_on_is_traded_from_then_on() -> None:
+    """ADA of the recorded month begins on 2025-05-09 at 18:18, the others on 2025-05-04."""
+    market = ReplayMarket(FOLDER / "bars_1m")
+    machine = BacktestEngine(market, venue(), capital=D(10_000), currency="USDT")
+    first = datetime.fromisoformat("2025-05-09T18:19:30+00:00")
+    buy = Signal("a", first, "ADA/USDT", "buy", "trend", None, D(1000))
+    end = first + timedelta(days=1)
+    report = machine.run([buy], market.start, end)
+    assert report.coverage["ADA/USDT"]["present"] == report.coverage["ADA/USDT"]["expected"] == 1441
+    assert report.points[0].time == market.start
+    with pytest.raises(InsufficientCoverage, match="ADAUSDT: 0 of 2 bars"):
+        machine.run([replace(buy, time=first - timedelta(days=1))], market.start, end)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not Path(FOLDER / "bars_1m" / "perp").is_dir(), reason=f"no recorded minute bars in {FOLDER}")
 def test_thirty_recorded_days_import_without_a_flag() -> None:
     market = ReplayMarket(FOLDER / "bars_1m")
     signals = [
