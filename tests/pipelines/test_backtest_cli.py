@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.backtest_cli import backtest, import_report
+from pipelines.cli import main
 from resources.documents import load_document
 from tests.desk_parts import contract
 
@@ -40,7 +41,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def desk(command: click.Command, *arguments: str | Path) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    # By way of the whole command line: a command that was called on its own keeps no ``-h`` for other tests.
+    return CliRunner().invoke(main, [str(argument) for argument in (command.name, *arguments)])
 
 
 def run(folder: Path, name: str = "first", *more: str) -> Result:
