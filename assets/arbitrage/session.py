@@ -1,9 +1,10 @@
 """One UTC day of the paper trader: its feed, its engine and its stored log.
 
 A killed session is begun again from its log. Where the feed can be asked again (a recording, the simulation) the day is
-computed anew from its start and every stored event must come out the same, byte for byte. Where it cannot (a live
-feed), or does not give them again, the stored events are folded, what venues say that they settled meanwhile is paid,
-what was under way is put right (``Engine.recover``) and the day goes on from now.
+computed anew from its start, what people instructed given at the times at which it was taken, and every stored event
+must come out the same, byte for byte. Where it cannot (a live feed), or does not give them again, the stored events are
+folded, what venues say that they settled meanwhile is paid, what was under way is put right (``Engine.recover``) and
+the day goes on from now.
 """
 
 import logging
