@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +43,7 @@ from resources.bus.streams import (
 )
 from resources.documents import Document, dump_document, load_document
 from resources.feed import FeedEvent, Quote, Trade, to_units
+from resources.store import StoreUnavailable
 from tests.arbitrage_parts import DAY, DAY_NS, DAY_START, NEXT_DAY, LogWriter, listing, logs, rich_log
 
 END = EntryId(2**62, 0)
@@ -313,6 +315,47 @@ def test_an_outbox_gives_every_stored_event_once(kept: int, before: int) -> None
     assert list(box.events_after(9)) == events[10:]
     assert list(box.events_after(len(events))) == []
     assert kept < 10_000 or len(reads) <= 2  # the newest come from memory
+
+
+def test_a_stored_log_is_read_once_for_all_its_batches() -> None:
+    """Else a day of a hundred batches would be read a hundred times."""
+    log = LogWriter()
+    for _ in range(30):
+        log.closed_trade()
+    events, taken = log.events, []
+
+    def stored() -> Iterator[Event]:
+        for event in events:
+            taken.append(event.seq)
+            yield event
+
+    box = Outbox(stored, events[-1].seq)
+    source, seq = Publication(opened(events), box.events_after), -1
+    while batch := source.batch_after(seq, 7):
+        seq = batch.seq
+    assert seq == events[-1].seq
+    assert len(taken) == len(events) > 300
+    assert source.batch_after(20, 7) is not None  # but from anywhere when it is asked
+
+
+def test_a_store_that_fails_within_a_batch_is_read_again() -> None:
+    events = rich_log().events
+    failures = [9, 30]
+
+    def stored() -> Iterator[Event]:
+        for event in events:
+            if failures and event.seq == failures[0]:
+                failures.pop(0)
+                raise StoreUnavailable("away")
+            yield event
+
+    box = Outbox(stored, events[-1].seq)
+    seen: list[Event] = []
+    while len(seen) < len(events):
+        with suppress(StoreUnavailable):
+            seen += islice(box.events_after(len(seen) - 1), 7)
+    assert seen == events
+    assert not failures
 
 
 def test_an_outbox_refuses_a_hole() -> None:

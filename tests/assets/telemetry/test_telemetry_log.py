@@ -17,6 +17,7 @@ from assets.telemetry.telemetry_log import (
     append_tick,
     grid_instant,
     metric_values,
+    newest_ticks,
     read_ticks,
     ticks_key,
 )
@@ -97,6 +98,22 @@ def test_a_torn_end_is_passed_over_and_the_next_writer_goes_on(tmp_path: Path) -
     assert read_ticks(store, "simulated", DAY) == DayTicks((at(0),), 0)
     assert append_tick(store, "simulated", at(10), 10)
     assert read_ticks(store, "simulated", DAY).ticks == (at(0), at(10))
+
+
+# Seconds before and after the day's beginning: two days back, twice the evening before, and thrice of the day.
+KEPT = (-100_000, -80, -10, 0, 10.001, 20)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "count", "first"),
+    [(-1e9, 100, 0), (-1e9, 3, 3), (-80, 100, 2), (-0.001, 100, 3), (0, 100, 4), (20, 100, 6), (2**63, 100, 6)],
+)
+def test_the_newest_ticks_are_read_over_the_days(after_s: float, count: int, first: int) -> None:
+    store = MemoryStore()
+    for seconds in (-8 * 86_400, *KEPT):  # in an earlier week too
+        assert append_tick(store, "simulated", at(seconds), 10)
+    found = newest_ticks(store, "simulated", at(after_s).time_ms if after_s < 100 else 2**63, DAY, count)
+    assert found == [at(seconds) for seconds in KEPT[first:]]
 
 
 def test_lines_that_are_no_ticks_are_counted_and_do_not_stop_the_log() -> None:
