@@ -12,6 +12,7 @@ from assets.arbitrage.assets import arbitrage_assets
 from assets.arbitrage.checks import arbitrage_checks
 from assets.arbitrage.codec import from_document, to_line
 from assets.arbitrage.events import Event, OrderFilled, TradeClosed
+from assets.arbitrage.instructions import Kind, give
 from assets.arbitrage.journal import Journal
 from assets.arbitrage.session import Session, closing_of, day_key, start_of, stored_events
 from assets.days import trading_days
@@ -19,9 +20,10 @@ from assets.telemetry.telemetry_desk import TelemetryDesk
 from pipelines.definitions import build
 from pipelines.schedules import trading_day_after_midnight
 from resources.documents import Document, dump_document, load_document
+from resources.feed import NANOSECONDS
 from resources.store import Store
 from tests.memory_store import MemoryStore
-from tests.trading_parts import DAY, NEXT_DAY, ScriptedFeed, at, desk_of, evenings, traded_through
+from tests.trading_parts import DAY, EVENING, NEXT_DAY, ScriptedFeed, at, desk_of, evenings, traded_through
 
 SEED = 9
 CHECKS = {check.name for definition in arbitrage_checks for check in definition.check_specs}
@@ -145,6 +147,34 @@ def test_the_job_makes_the_whole_day_with_its_ticks_its_levels_and_its_report(in
     before = store.contents()
     run(NEXT_DAY)
     assert store.contents() == before
+
+
+def test_a_day_with_instructions_in_it_keeps_every_check_and_its_report_tells_capital_from_profit(
+    instance: dg.DagsterInstance,
+) -> None:
+    """A deposit, a withdrawal and two that are refused, while it trades; computed anew with them, byte for byte."""
+    store = MemoryStore()
+    desk = desk_of(store, feed())
+    session = Session(desk, DAY, start_of(DAY))
+    for second, kind, amount in ((50, Kind.DEPOSIT, 9000), (70, Kind.WITHDRAW, 10**9), (90, Kind.WITHDRAW, 4000)):
+        session.advance_to(start_of(DAY) + EVENING + second * NANOSECONDS)
+        give(store, "SIMULATED", kind, Decimal(amount), "", 1)
+        give(store, "SIMULATED", Kind.RESUME, None, "", 1)
+        session.take_instructions()
+    session.close()
+    assert (session.portfolio.taken, session.portfolio.net_flows) == (6, 5000)
+    telemetry = TelemetryDesk(desk.settings, store, desk.clock, "SIMULATED")
+    definitions = build({"desk": None, "research": None, "arbitrage": desk, "telemetry": telemetry})
+    result = definitions.resolve_job_def("trading_day").execute_in_process(instance=instance, partition_key=DAY)
+    assert result.success
+    # As of a day without any: nobody watched it, and its market was open for two minutes.
+    assert {name for name, passed in verdicts(result).items() if not passed} == {"levels_met", "results_plausible"}
+    (report,) = [key for key in store.contents() if key.endswith("results.json")]
+    results = load_document(store.read(report).data)
+    assert results["net_flows"] == 5000
+    assert not session.portfolio.open_trades
+    assert results["final_equity"] == results["start_value"] + 5000 + session.portfolio.realised
+    assert metadata_of(result, "arbitrage_portfolio")["net_flows"] == 5000
 
 
 # --- a bad one ---
