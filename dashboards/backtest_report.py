@@ -1,16 +1,19 @@
 """The newest backtest report of the store, whoever wrote it: ``desk backtest`` or the trading day's own asset."""
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from assets.telemetry.backtest.report import RESULTS
+from assets.telemetry.backtest.report import EQUITY, RESULTS, ReportError, report_key
 from assets.telemetry.telemetry_log import BACKTEST, METRICS
-from resources.documents import Document, load_document
+from resources.documents import Document, load_document, sha256_hex
 from resources.store import NotFound, Store
 
 _FOLDER = "reports/"
+_POINTS = 120  # as many as other metrics' trends have
 # results.json has the brief's units: these are in per cent there, and fractions here as everywhere inside.
 _PER_CENT = {"volatility"}
 
@@ -18,13 +21,15 @@ _PER_CENT = {"volatility"}
 @dataclass(frozen=True, slots=True)
 class BacktestReport:
     """``name`` is the report's folder, ``stored_at`` when its results were written. ``values`` are brief 4's metrics of
-    a backtest in the units of ``telemetry_log.METRICS``, None undefined; amounts are in ``currency``. ``damaged`` says
-    what is wrong with the stored results ("" while nothing is); they then have no values."""
+    a backtest in the units of ``telemetry_log.METRICS``, None undefined; amounts are in ``currency``. ``curve`` is its
+    equity as (time_ns, amount), as many points as a trend has. ``damaged`` says what is wrong with what is stored (""
+    while nothing is); there are no values then."""
 
     name: str
     stored_at: datetime
     currency: str
     values: Mapping[str, Decimal | int | None]
+    curve: tuple[tuple[int, Decimal], ...] = ()
     damaged: str = ""
 
 
@@ -38,21 +43,24 @@ class NewestReport:
 
     def refresh(self) -> None:
         """Look which report was stored last, and read it. Raises StoreError."""
-        results = (each for each in self._store.list(_FOLDER) if each.key.endswith(f"/{RESULTS}"))
-        newest = max(results, key=lambda each: (each.modified, each.key), default=None)
+        stored = (each for each in self._store.list(_FOLDER) if each.key.endswith(f"/{RESULTS}"))
+        newest = max(stored, key=lambda each: (each.modified, each.key), default=None)
         if newest is None:
             self._read, self.report = ("", ""), None
             return
         if (newest.key, newest.version) == self._read:
             return
         name = newest.key.removeprefix(_FOLDER).removesuffix(f"/{RESULTS}")
+        key = newest.key
         try:
-            currency, values = _values(load_document(self._store.read(newest.key).data))
-            self.report = BacktestReport(name, newest.modified, currency, values)
-        except NotFound:
-            return  # taken away since it was listed: the next look finds another
-        except ValueError as error:
-            self.report = BacktestReport(name, newest.modified, "", {}, f"{newest.key}: {error}")
+            results = load_document(self._store.read(key).data)
+            currency, values = _values(results)
+            hashes = results.get("sha256")
+            key = report_key(name, EQUITY)
+            curve = _curve(self._store.read(key).data, hashes.get(EQUITY) if isinstance(hashes, dict) else None)
+            self.report = BacktestReport(name, newest.modified, currency, values, curve)
+        except (NotFound, ValueError, ArithmeticError, ReportError) as error:
+            self.report = BacktestReport(name, newest.modified, "", {}, damaged=f"{key}: {error}")
         self._read = newest.key, newest.version
 
 
@@ -71,3 +79,15 @@ def _values(results: Document) -> tuple[str, dict[str, Decimal | int | None]]:
                 raise ValueError(f"{metric.name} is no number")
             values[metric.name] = Decimal(value).scaleb(-2) if metric.name in _PER_CENT and value is not None else value
     return currency, values
+
+
+def _curve(data: bytes, sha256: object) -> tuple[tuple[int, Decimal], ...]:
+    """Evenly chosen points, the first and the last among them. Raises ValueError or ArithmeticError."""
+    if sha256_hex(data) != sha256:
+        raise ValueError("not what results.json was made of")
+    rows = list(csv.DictReader(io.StringIO(data.decode())))
+    picked = sorted({n * (len(rows) - 1) // (_POINTS - 1) for n in range(_POINTS)}) if rows else []
+    return tuple(
+        (round(datetime.fromisoformat(rows[n]["datetime"]).timestamp()) * 10**9, Decimal(rows[n]["equity"]))
+        for n in picked
+    )

@@ -24,6 +24,7 @@ class LiveTable {
   show({title, hint = "", columns, empty}, groups) {
     this.title.textContent = title
     this.scroll.setAttribute("aria-label", title)
+    this.button.setAttribute("aria-label", `${title} as CSV`)
     this.hint.textContent = hint
     this.empty = empty
     if (!this.columns.length) this.heads(columns)

@@ -1,6 +1,7 @@
 export function render({model}) {
   const strip = node("div", {className: "strip", role: "list", tabIndex: 0, "aria-label": "Status"})
   const button = exportButton("Every metric, exact, as CSV", () => model.send_msg({export: "metrics"}))
+  button.setAttribute("aria-label", "Metrics as CSV")
   const records = model.records.columns.map((column) => column.map((record) => new MetricCard(record)))
   const levels = new StatusCard("levels", levelsOf)
   const alarms = new StatusCard("alarms", alarmsOf)

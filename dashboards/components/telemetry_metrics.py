@@ -82,6 +82,7 @@ _UNDEFINED = {
 }
 
 
+NOTHING_YET = "no telemetry yet"
 NO_BACKTEST = "no backtest stored yet"
 
 
@@ -138,7 +139,7 @@ def _measured(metric: Metric, snapshot: TelemetrySnapshot) -> _Measured:
         return _of_report(metric, snapshot.backtest)
     view = snapshot.view
     if view is None:
-        return _Measured(metric, None, metric.unit, NO_TRADER, None)
+        return _Measured(metric, None, metric.unit, NOTHING_YET, None)
     if metric.source == CONFIRMATION:
         return _of_confirmations(metric, snapshot.confirmations)
     series = view.series.get(metric.name)
@@ -157,9 +158,10 @@ def _of_report(metric: Metric, report: BacktestReport | None) -> _Measured:
     unit = report.currency if metric.unit == "USD" and report.currency else metric.unit
     value = report.values.get(metric.name)
     if value is None:
-        reason = "results.json is damaged" if report.damaged else _UNDEFINED[metric.name]
+        reason = "the report is damaged" if report.damaged else _UNDEFINED[metric.name]
         return _Measured(metric, None, unit, reason, None)
-    return _Measured(metric, value, unit, "", round(report.stored_at.timestamp() * 1_000) * 1_000_000)
+    trend = report.curve if metric.name == "final_equity" else ()
+    return _Measured(metric, value, unit, "", round(report.stored_at.timestamp() * 1_000) * 1_000_000, trend)
 
 
 def _of_confirmations(metric: Metric, found: Confirmations) -> _Measured:

@@ -1,5 +1,6 @@
 """What the arbitrage page states, as data, without a browser."""
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,8 @@ from assets.arbitrage.view import CapitalPoint, TraderView
 from dashboards import arbitrage_labels as labels
 from dashboards.components.arbitrage_board import ArbitrageBoard
 from dashboards.components.arbitrage_capital import chosen
+from dashboards.components.arbitrage_export import table_rows
+from dashboards.components.table_file import table_file
 from dashboards.pages.arbitrage import arbitrage
 from dashboards.trader_snapshot import STALE_SECONDS, TraderSnapshot
 from tests.dashboards.trader_folder import HOSTILE, MINUTE, NOW, SECOND, TraderFolder
@@ -291,6 +294,53 @@ def test_texts_are_handed_over_as_they_are_for_the_browser_to_put_in_as_text() -
     assert shown["exits"]["rows"][0]["cells"][3]["text"] == HOSTILE
     assert shown["opportunities"]["rows"][0]["cells"][1]["venue"] == HOSTILE
     assert HOSTILE in said(shown)[0]
+
+
+# Saved
+
+
+def saved(view: TraderView, table: str) -> list[dict[str, str]]:
+    file = table_file("arbitrage", table, list(table_rows(view, table).values()), NOW)
+    return [] if file is None else list(csv.DictReader(file["content"].splitlines()))
+
+
+def test_every_table_is_saved_under_the_ids_it_is_shown_by() -> None:
+    view, shown = TraderFolder(NOW, trades=200, exits=50).view(), stated(TraderFolder(NOW, trades=200, exits=50).view())
+    for table, rows in (
+        ("active", shown["active"]["rows"]),
+        ("exits", shown["exits"]["rows"]),
+        ("opportunities", shown["opportunities"]["rows"] + shown["removed"]["rows"]),
+        ("leg-outs", shown["leg_outs"]["rows"]),
+    ):
+        assert list(table_rows(view, table)) == [row["id"] for row in rows]
+        assert len(saved(view, table)) == len(rows) > 0
+    assert table_rows(view, "no such table") == {}
+
+
+def test_an_opportunity_is_saved_with_its_score_s_parts_and_exact_numbers() -> None:
+    exact = Decimal("36.060123456789012345678901")
+    view = replace(FOLDER.view(), opportunities=(FOLDER.opportunity(spread_bps=exact, funding_delta=None),))
+    first, gone = saved(view, "opportunities")
+    assert {name: first[name] for name in ("spread_bps", "funding_delta", "confidence", "removed_utc")} == {
+        "spread_bps": str(exact),
+        "funding_delta": "",
+        "confidence": "79",
+        "removed_utc": "",
+    }
+    parts = {name: int(first[f"confidence_{name}"]) for name in ("spread", "funding", "depth", "freshness")}
+    assert sum(parts.values()) == 79
+    assert first["quote_time_utc"] == "2026-03-02T16:30:09.900000000+00:00"
+    assert (gone["removed_reason"], gone["removed_utc"]) == ("spread_gone", "2026-03-02T16:30:03.000000000+00:00")
+
+
+def test_trades_are_saved_with_what_the_table_rounds_or_leaves_out() -> None:
+    row = FOLDER.active(0, unrealized_pnl=None, missing=("binance", "bybit"))
+    (active,) = saved(replace(FOLDER.view(), active=(row,)), "active")
+    assert (active["trade_id"], active["unrealized_pnl"], active["missing"]) == ("trade-0", "", "binance bybit")
+    assert active["entry_time_utc"] == "2026-03-02T16:29:12.000000000+00:00"
+    assert saved(FOLDER.view(), "exits")[1]["profit"] == "-12.30"
+    done, pending = saved(FOLDER.view(), "leg-outs")
+    assert (done["cost"], pending["hedge_price"]) == ("3.7604", "")
 
 
 # The chart

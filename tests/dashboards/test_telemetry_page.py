@@ -12,6 +12,8 @@ from assets.telemetry.telemetry_log import METRICS
 from assets.telemetry.watch import Watch, live_key
 from dashboards import telemetry_labels as labels
 from dashboards.components.telemetry_board import TelemetryBoard
+from dashboards.components.telemetry_metrics import metric_rows
+from dashboards.confirmations import Confirmations
 from dashboards.pages.telemetry import telemetry
 from dashboards.telemetry_snapshot import TelemetryPoller, TelemetrySnapshot, TelemetryView, view_from_document
 from resources.bus import BusHealth
@@ -153,6 +155,35 @@ def test_a_trend_is_drawn_between_its_own_extremes_with_gaps_where_nothing_was_k
     series = {"equity": {"points": [[n, value] for n, value in enumerate(values)], "changed_ns": 3}}
     assert metrics(stated(viewed(series=series)))["equity"]["line"] == [0, None, 1000, 500]
     assert metrics(stated(viewed(series={})))["equity"]["line"] == []
+
+
+def test_every_metric_is_saved_exact_in_its_own_unit_with_its_instant_or_its_reason() -> None:
+    points = [[FOLDER.now_ns - 40 * SECOND, Decimal("-0.0211234567890123456789")]]
+    series = {"max_drawdown": {"points": points, "changed_ns": FOLDER.now_ns - MINUTE}}
+    values = FOLDER.telemetry()["values"] | {"max_drawdown": points[0][1]}
+    view = viewed(series=series, values=values)
+    rows = metric_rows(TelemetrySnapshot("SIMULATED", 1, view=view, written_at=NOW, seen_at=NOW))
+    assert list(rows) == list(labels.IMMUTABLE)
+    drawdown = rows["max_drawdown"]
+    assert (drawdown["value"], drawdown["unit"], drawdown["undefined_because"]) == (points[0][1], "fraction", "")
+    assert drawdown["measured_utc"] == "2026-03-02T16:29:32.000000000+00:00"
+    assert drawdown["unchanged_since_utc"] == "2026-03-02T16:29:12.000000000+00:00"
+    sharpe = rows["sharpe_ratio"]
+    assert (sharpe["value"], sharpe["measured_utc"]) == (None, None)
+    assert sharpe["undefined_because"] == "two whole days are needed"
+    assert (rows["strategy"]["value"], rows["strategy"]["unit"]) == ("dual_leg_arbitrage", "text")
+
+
+def test_execution_time_is_that_of_the_newest_confirmation_with_its_trend() -> None:
+    points = ((FOLDER.now_ns - MINUTE, Decimal(450)), (FOLDER.now_ns - SECOND, Decimal("20.000001")))
+    shown = metrics(stated(viewed(), confirmations=Confirmations(points, "")))["execution_time_ms"]
+    assert (shown["text"], shown["unit"], shown["line"]) == ("20.00", "ms", [1000, 0])
+    assert shown["since"] == (FOLDER.now_ns - SECOND) // 10**6
+    assert "Exactly 20.000001 ms" in shown["title"]
+    unknown = stated(viewed(), confirmations=Confirmations((*points, (FOLDER.now_ns, None)), ""))
+    assert metrics(unknown)["execution_time_ms"]["reason"] == "its order was sent on another day"
+    damaged = stated(viewed(), confirmations=Confirmations((), "damaged: 7.jsonl"))
+    assert metrics(damaged)["execution_time_ms"]["reason"] == "damaged: 7.jsonl"
 
 
 # Beside the metrics

@@ -1,0 +1,149 @@
+"""The backtest metrics of the telemetry page: of the report stored last, with its name and age; damaged ones named."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from assets.telemetry.backtest.report import EquityPoint, Report, report_files, report_key
+from assets.telemetry.telemetry_log import BACKTEST, METRICS
+from dashboards.backtest_report import NewestReport
+from dashboards.pages.telemetry import telemetry
+from dashboards.telemetry_snapshot import TelemetryPoller, TelemetrySnapshot
+from resources.clock import ManualClock
+from resources.documents import dump_document, load_document
+from tests.dashboards.trader_folder import HOSTILE, NOW, TraderFolder
+from tests.memory_store import MemoryStore
+
+NAMES = [metric.name for metric in METRICS if metric.source == BACKTEST]
+EARLIER = NOW - timedelta(hours=3)
+
+
+def files(days: int = 4) -> dict[str, bytes]:
+    """A curve without trades, in USDT."""
+    begin = datetime(2026, 2, 1, tzinfo=UTC)
+    points = tuple(
+        EquityPoint(begin + timedelta(hours=n), Decimal("1000.5"), Decimal("1000.5")) for n in range(24 * days)
+    )
+    return report_files(Report("USDT", "REPLAY", Decimal("1000.5"), points, (), (), {}))
+
+
+def store_report(store: MemoryStore, name: str, at: datetime, **changes: Any) -> None:
+    found = files()
+    results = load_document(found["results.json"]) | changes
+    for file, data in (found | {"results.json": dump_document(results)}).items():
+        store.put(report_key(name, file), data, at)
+
+
+def shown_by(store: MemoryStore) -> dict[str, Any]:
+    poller = TelemetryPoller(store, ManualClock(NOW), "SIMULATED")
+    poller.refresh()
+    assert poller.snapshot.disconnected == ""
+    return card(poller.snapshot)
+
+
+def card(snapshot: TelemetrySnapshot) -> dict[str, Any]:
+    shown = telemetry(snapshot)
+    json.dumps(shown, allow_nan=False)
+    found = next(
+        each for column in shown["records"]["columns"] for each in column if each["title"] == "Backtest result"
+    )
+    return {**found, "rows": {row["name"]: row for row in found["rows"]}}
+
+
+def test_without_a_report_the_card_says_what_will_make_one() -> None:
+    shown = shown_by(MemoryStore())
+    assert {row["reason"] for row in shown["rows"].values()} == {"no backtest stored yet"}
+    assert "desk backtest" in shown["hint"]
+    assert "desk backtest NAME" in shown["hint_title"]
+
+
+@pytest.mark.parametrize("trader", [True, False], ids=["with a trader", "without a trader"])
+def test_values_are_in_their_units_with_the_report_s_name_currency_and_age(trader: bool) -> None:
+    store = MemoryStore()
+    if trader:
+        TraderFolder(NOW).write(store)
+    store_report(
+        store, "spring", EARLIER, volatility=Decimal("22.94"), total_signals=50, signal_to_trade_ratio=Decimal("1.16")
+    )
+    shown = shown_by(store)
+    assert list(shown["rows"]) == NAMES
+    assert {name: (row["text"], row["unit"]) for name, row in shown["rows"].items()} == {
+        "start_value": ("1,000.50", "USDT"),
+        "final_equity": ("1,000.50", "USDT"),
+        "volatility": ("22.94", "%"),
+        "total_signals": ("50", "count"),
+        "signal_to_trade_ratio": ("1.16", "ratio"),
+    }
+    assert shown["hint"] == "spring"
+    assert {row["since"] for row in shown["rows"].values()} == {round(EARLIER.timestamp() * 1000)}
+    assert {row["stale_after"] for row in shown["rows"].values()} == {None}
+    assert len(shown["rows"]["final_equity"]["line"]) == 96
+    assert "Exactly 0.2294 fraction" in shown["rows"]["volatility"]["title"]
+
+
+def test_undefined_is_undefined_and_zero_stays_zero() -> None:
+    store = MemoryStore()
+    store_report(store, "flat", EARLIER, volatility=None, total_signals=0)
+    rows = shown_by(store)["rows"]
+    assert (rows["volatility"]["text"], rows["volatility"]["reason"]) == ("—", "two whole days are needed")
+    assert (rows["signal_to_trade_ratio"]["text"], rows["signal_to_trade_ratio"]["reason"]) == (
+        "—",
+        "the backtest has no fill",
+    )
+    assert (rows["total_signals"]["text"], rows["total_signals"]["reason"]) == ("0", "")
+
+
+def test_the_report_stored_last_counts_and_is_read_once() -> None:
+    store = MemoryStore()
+    store_report(store, "zebra", EARLIER)
+    reports = NewestReport(store)
+    reports.refresh()
+    first = reports.report
+    reports.refresh()
+    assert reports.report is first
+    store_report(store, "ant", NOW)
+    store.put("reports/results.json", b"not in a folder of its own", EARLIER)
+    reports.refresh()
+    assert reports.report is not None
+    assert (reports.report.name, reports.report.stored_at) == ("ant", NOW)
+
+
+DAMAGE: dict[str, bytes] = {
+    "no json": b"{",
+    "a list": b"[]",
+    "nothing": b"",
+    "no currency": dump_document(dict.fromkeys(NAMES, 1)),
+    "a text as number": dump_document(load_document(files()["results.json"]) | {"volatility": "much"}),
+    "a truth as number": dump_document(load_document(files()["results.json"]) | {"total_signals": True}),
+    "a field missing": dump_document({"currency": "USDT", "start_value": 1}),
+    "another curve": dump_document(load_document(files()["results.json"]) | {"sha256": {"equity_curve.csv": "0"}}),
+    "no hashes": dump_document(load_document(files()["results.json"]) | {"sha256": 3}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_report_is_named_and_its_repair_is_seen(damage: str) -> None:
+    store = MemoryStore()
+    store_report(store, "good", EARLIER)
+    key = report_key("bad", "results.json")
+    for file, data in files().items():
+        store.put(report_key("bad", file), data, NOW)
+    store.put(key, DAMAGE[damage], NOW)
+    shown = shown_by(store)
+    assert shown["hint"] == "bad"
+    assert shown["hint_title"].startswith("reports/bad/")
+    assert {(row["text"], row["reason"]) for row in shown["rows"].values()} == {("—", "the report is damaged")}
+    store.put(key, files()["results.json"], NOW)
+    assert shown_by(store)["rows"]["start_value"]["text"] == "1,000.50"
+
+
+def test_a_report_that_lost_its_curve_is_damaged_and_a_hostile_name_stays_a_text() -> None:
+    store = MemoryStore()
+    store_report(store, HOSTILE.replace("/", ""), EARLIER)
+    assert shown_by(store)["hint"] == HOSTILE.replace("/", "")
+    store_report(store, "cut", NOW)
+    store.delete(report_key("cut", "equity_curve.csv"))
+    assert "equity_curve.csv" in shown_by(store)["hint_title"]
