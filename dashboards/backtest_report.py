@@ -59,7 +59,7 @@ class NewestReport:
             key = report_key(name, EQUITY)
             curve = _curve(self._store.read(key).data, hashes.get(EQUITY) if isinstance(hashes, dict) else None)
             self.report = BacktestReport(name, newest.modified, currency, values, curve)
-        except (NotFound, ValueError, ArithmeticError, ReportError) as error:
+        except (NotFound, ReportError, ValueError, ArithmeticError, LookupError, TypeError) as error:
             self.report = BacktestReport(name, newest.modified, "", {}, damaged=f"{key}: {error}")
         self._read = newest.key, newest.version
 
@@ -82,7 +82,8 @@ def _values(results: Document) -> tuple[str, dict[str, Decimal | int | None]]:
 
 
 def _curve(data: bytes, sha256: object) -> tuple[tuple[int, Decimal], ...]:
-    """Evenly chosen points, the first and the last among them. Raises ValueError or ArithmeticError."""
+    """Evenly chosen points, the first and the last among them. Raises ValueError, ArithmeticError, LookupError or
+    TypeError where the file is no curve."""
     if sha256_hex(data) != sha256:
         raise ValueError("not what results.json was made of")
     rows = list(csv.DictReader(io.StringIO(data.decode())))

@@ -13,7 +13,7 @@ from dashboards.backtest_report import NewestReport
 from dashboards.pages.telemetry import telemetry
 from dashboards.telemetry_snapshot import TelemetryPoller, TelemetrySnapshot
 from resources.clock import ManualClock
-from resources.documents import dump_document, load_document
+from resources.documents import dump_document, load_document, sha256_hex
 from tests.dashboards.trader_folder import HOSTILE, NOW, TraderFolder
 from tests.memory_store import MemoryStore
 
@@ -147,3 +147,15 @@ def test_a_report_that_lost_its_curve_is_damaged_and_a_hostile_name_stays_a_text
     store_report(store, "cut", NOW)
     store.delete(report_key("cut", "equity_curve.csv"))
     assert "equity_curve.csv" in shown_by(store)["hint_title"]
+
+
+@pytest.mark.parametrize(
+    "curve", [b"time,value\n1,2\n", b"datetime,equity,cash\n2026-02-01\n", b"datetime,equity,cash\nx,y,z\n"]
+)
+def test_a_curve_of_another_kind_damages_the_report_whatever_its_hash_says(curve: bytes) -> None:
+    store = MemoryStore()
+    store_report(store, "foreign", NOW, sha256={"equity_curve.csv": sha256_hex(curve)})
+    store.put(report_key("foreign", "equity_curve.csv"), curve, NOW)
+    shown = shown_by(store)
+    assert shown["hint_title"].startswith("reports/foreign/equity_curve.csv: ")
+    assert shown["rows"]["start_value"]["reason"] == "the report is damaged"
