@@ -9,21 +9,13 @@ export function render({model}) {
   const legOuts = new LiveTable("leg-outs", {exported})
   const capital = new CapitalChart()
 
-  const input = node("input", {type: "search", placeholder: "Filter ticker", spellcheck: false, autocomplete: "off", "aria-label": "Filter the active trades by ticker"})
-  const filterBy = (text) => {
-    active.filter = text.trim()
+  active.filter = (wanted.get("filter") ?? "").slice(0, 40)
+  const box = new FilterBox("Filter ticker", "Filter the active trades by ticker", active.filter, (text) => {
+    active.filter = text
     active.arrange()
     remember()
-  }
-  const clear = () => {
-    input.value = ""
-    input.blur()
-    filterBy("")
-  }
-  input.addEventListener("input", () => filterBy(input.value))
-  input.addEventListener("keydown", (event) => event.key === "Escape" && clear())
-  active.button.before(node("label", {className: "filter"}, input, node("kbd", {"aria-hidden": "true"}, "/")))
-  active.filter = input.value = (wanted.get("filter") ?? "").slice(0, 40)
+  })
+  active.button.before(box.el)
 
   const root = node("div", {className: "live arbitrage"}, strip, summary.el, active.el, exits.el, opportunities.el, capital.el, legOuts.el)
 
@@ -44,8 +36,8 @@ export function render({model}) {
   const keys = (event) => {
     const at = event.composedPath()[0]
     if (event.ctrlKey || event.metaKey || event.altKey || (at instanceof HTMLElement && at.matches("input, textarea, select"))) return
-    if (event.key === "/") input.select()
-    else if (event.key === "Escape" && active.filter) clear()
+    if (event.key === "/") box.input.select()
+    else if (event.key === "Escape" && active.filter) box.clear()
     else return
     event.preventDefault()
   }

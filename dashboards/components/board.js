@@ -71,8 +71,8 @@ export function render({model}) {
   const keys = (event) => {
     const at = event.composedPath()[0]
     if (event.ctrlKey || event.metaKey || event.altKey || (at instanceof HTMLElement && at.matches("input, textarea, select"))) return
-    if (event.key === "/") positionsTable.input.focus()
-    else if (event.key === "Escape" && positionsTable.filter) positionsTable.clear()
+    if (event.key === "/") positionsTable.box.input.focus()
+    else if (event.key === "Escape" && positionsTable.filter) positionsTable.box.clear()
     else if (event.key === "[") choose(stepped(ranges, range, -1))
     else if (event.key === "]") choose(stepped(ranges, range, 1))
     else return

@@ -13,7 +13,7 @@ from panel.viewable import Child
 _HERE = Path(__file__).parent
 
 # The parts of the desk board's script, joined in this order into the one module that Panel loads.
-_PARTS = ("ages", "pills", "save", "cards", "ranges", "exposure", "positions", "rebalance", "board")
+_PARTS = ("ages", "pills", "save", "filter", "cards", "ranges", "exposure", "positions", "rebalance", "board")
 
 
 def joined(parts: tuple[str, ...], suffix: str) -> str:

@@ -12,20 +12,18 @@ class PositionsTable {
 
     this.hint = node("span", {className: "hint"})
     this.age = node("span", {className: "age"})
-    this.input = node("input", {type: "search", value: this.filter, placeholder: "Filter symbol", spellcheck: false, autocomplete: "off", "aria-label": "Filter by symbol"})
-    this.input.addEventListener("input", () => {
-      this.filter = this.input.value.trim()
+    this.box = new FilterBox("Filter symbol", "Filter by symbol", this.filter, (text) => {
+      this.filter = text
       this.arrange()
       this.changed()
     })
-    this.input.addEventListener("keydown", (event) => event.key === "Escape" && this.clear())
     this.button = node("button", {type: "button", className: "export", title: "The shown rows, in the shown order, as CSV", onclick: () => this.download()}, "CSV")
     this.head = node("tr")
     this.body = node("tbody")
     this.nothing = node("div", {className: "void"})
     this.scroll = node("div", {className: "scroll", tabIndex: 0, role: "region", "aria-label": "Positions"}, node("table", {}, node("thead", {}, this.head), this.body))
     this.el = node("section", {className: "card positions"},
-      node("header", {}, node("h2", {}, "Positions"), node("span", {className: "tools"}, this.hint, this.age, node("label", {className: "filter"}, this.input, node("kbd", {"aria-hidden": "true"}, "/")), this.button)),
+      node("header", {}, node("h2", {}, "Positions"), node("span", {className: "tools"}, this.hint, this.age, this.box.el, this.button)),
       this.scroll, this.nothing)
   }
 
@@ -110,13 +108,6 @@ class PositionsTable {
         node("span", {}, filtered ? "Esc clears the filter" : "Each row of the file becomes a row here once it is sized"))
     }
     this.button.disabled = !shown.length
-  }
-
-  clear() {
-    this.input.value = this.filter = ""
-    this.input.blur()
-    this.arrange()
-    this.changed()
   }
 
   sortBy(key) {
