@@ -15,10 +15,8 @@ Everything is decided from events, timers and rules alone, in their order: the s
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from enum import Enum, auto
 from fractions import Fraction
 from functools import partial
-from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from assets.accounting.precision import EXACT, ZERO, posted, quotient
@@ -61,11 +59,12 @@ from assets.arbitrage.model import (
     SimulatedOrder,
     TradeStatus,
 )
+from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Pair, Stage, Step
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
 from assets.arbitrage.sizing import calculate_position_size, common_grid, exit_part, floor_to, quantity_for
-from assets.arbitrage.timers import Handle, Rank, Timers
+from assets.arbitrage.timers import Rank, Timers
 from resources.feed import (
     NANOSECONDS,
     UNITS,
@@ -85,179 +84,6 @@ _TRADES = UUID("5a0c2f5e-6f0b-5d0e-9a53-0b7f3c1d4e21")  # the name space of trad
 _MINUTE = 60 * NANOSECONDS
 _LEGS = (Leg.LONG, Leg.SHORT)
 _SQUARED = 20  # decimals of a price times a size, both in integer units
-
-
-class _Stage(Enum):
-    ENTRY = auto()  # entry limits are working
-    ENTRY_SETTLE = auto()  # no more entry: cancel, then make the legs equal
-    ACTIVE = auto()
-    EXIT_QUOTE = auto()  # exit limits are working
-    EXIT_SETTLE = auto()  # cancel, then quote again or close at the market
-    OVER = auto()
-
-
-class _Pair(NamedTuple):
-    """What never changes of two listings traded against each other."""
-
-    grid: int
-    budget_ns: int  # kept back of the 500 ms: one cancellation and as many hedges as may be tried
-    possible: bool
-
-
-class _Leg:
-    """One leg under way: what it ``held`` and what it cost, in units and units squared."""
-
-    __slots__ = (
-        "cash",
-        "changed_ns",
-        "held",
-        "held_before",
-        "index",
-        "leg",
-        "listing",
-        "opened",
-        "paid",
-        "plan",
-        "realised",
-        "step",
-    )
-
-    def __init__(self, leg: Leg, index: int, listing: Listing, plan: int) -> None:
-        self.leg = leg
-        self.index = index
-        self.listing = listing
-        self.step = to_units(listing.step)
-        self.plan = plan  # the price the current phase counts on
-        self.held = 0
-        self.cash = 0  # purchases less sales since the leg was last flat
-        self.realised = 0  # the same, of what is flat
-        self.opened = 0  # quantity and
-        self.paid = 0  # notional of the opening fills
-        self.held_before = 0  # strictly before
-        self.changed_ns = -1  # the newest fill
-
-    def fill(self, side: OrderSide, price: int, size: int, now_ns: int) -> None:
-        if now_ns != self.changed_ns:
-            self.held_before, self.changed_ns = self.held, now_ns
-        self.cash += side.sign * price * size
-        if side is self.leg.opening_side:
-            self.held += size
-            self.opened += size
-            self.paid += price * size
-        else:
-            self.held -= size
-            if not self.held:
-                self.realised += self.cash
-                self.cash = 0
-
-
-class _Order:
-    __slots__ = ("leg", "limit", "order_id", "purpose", "remaining", "side", "trade", "withdrawn")
-
-    def __init__(
-        self, order_id: str, trade: "_Trade", leg: _Leg, purpose: Purpose, side: OrderSide, size: int, limit: int | None
-    ) -> None:
-        self.order_id = order_id
-        self.trade = trade
-        self.leg = leg
-        self.purpose = purpose
-        self.side = side
-        self.remaining = size
-        self.limit = limit
-        self.withdrawn = False
-
-
-class _Trade:
-    """One trade from its proposal to its end, as the engine needs it; the log has everything else."""
-
-    __slots__ = (
-        "alarmed",
-        "asset",
-        "attempts",
-        "converged",
-        "deadline",
-        "fees",
-        "filled_ns",
-        "funding",
-        "funding_due",
-        "harder",
-        "hedge_loss",
-        "hedge_notional",
-        "hedged",
-        "leg_out_cost",
-        "leg_outs",
-        "legs",
-        "live",
-        "long",
-        "naked_since",
-        "orders",
-        "pair",
-        "projected",
-        "reason",
-        "rounds",
-        "short",
-        "stage",
-        "trade_id",
-        "unrealized",
-        "urgent",
-        "waiting",
-        "watch",
-        "watchdog",
-    )  # fmt: skip
-
-    def __init__(self, trade_id: str, asset: str, long: _Leg, short: _Leg, pair: _Pair) -> None:
-        self.trade_id = trade_id
-        self.asset = asset
-        self.long = long
-        self.short = short
-        self.legs = {Leg.LONG: long, Leg.SHORT: short}
-        self.pair = pair
-        self.harder = Leg.LONG
-        self.projected = ZERO
-        self.unrealized = ZERO  # at entry
-        self.funding_due = ZERO  # a fraction of notional that the trade was expected to receive
-        self.stage = _Stage.ENTRY
-        self.live: list[_Order] = []
-        self.orders = 0
-        self.fees = ZERO
-        self.funding = ZERO
-        self.leg_out_cost = ZERO
-        self.leg_outs: dict[Purpose, bool] = {}  # phase -> hedged
-        self.naked_since: int | None = None
-        self.alarmed = False  # since then
-        self.filled_ns = 0  # when the legs last became unequal
-        self.deadline: Handle | None = None
-        self.watchdog: Handle | None = None
-        self.attempts = 0  # orders refused since the legs became unequal
-        self.waiting = False  # for a quote that lets it be settled
-        self.hedged = 0  # quantity and
-        self.hedge_notional = 0  # notional of the hedge's fills, and
-        self.hedge_loss = Fraction(0)  # what they lost, units squared
-        self.watch: ExitWatch | None = None
-        self.converged = False
-        self.reason = ""
-        self.rounds = 0
-        self.urgent = False
-
-    @property
-    def naked(self) -> int:
-        return self.long.held - self.short.held
-
-    @property
-    def entering(self) -> bool:
-        return self.stage in (_Stage.ENTRY, _Stage.ENTRY_SETTLE)
-
-    @property
-    def phase(self) -> Purpose:
-        return Purpose.ENTRY if self.entering else Purpose.EXIT
-
-
-class _Step(NamedTuple):
-    """A market order that would bring a leg nearer to what it should hold."""
-
-    leg: _Leg
-    side: OrderSide
-    size: int
 
 
 class Engine:
@@ -287,10 +113,10 @@ class Engine:
         self._timers = Timers()
         self.exchange = Exchange(listings, rules, self._timers, self)
         self._venues = tuple(dict.fromkeys(listing.venue for listing in listings))
-        self._pairs: dict[tuple[int, int], _Pair] = {}
-        self._trades: dict[str, _Trade] = {}
-        self._trades_of: list[list[_Trade]] = [[] for _ in listings]
-        self._orders: dict[str, _Order] = {}
+        self._pairs: dict[tuple[int, int], Pair] = {}
+        self._trades: dict[str, OpenTrade] = {}
+        self._trades_of: list[list[OpenTrade]] = [[] for _ in listings]
+        self._orders: dict[str, OpenOrder] = {}
         self._pausing: dict[str, int] = {}  # asset -> until
         self._rates: list[FundingQuote | None] = [None] * len(self.listings)  # the newest
         self._told: dict[tuple[int, int], int | None] = {}  # refused opportunities by when they appeared
@@ -312,7 +138,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether orders are working or a trade waits to be settled: a good moment to end is when not."""
-        return any(trade.stage is not _Stage.ACTIVE for trade in self._trades.values())
+        return any(trade.stage is not Stage.ACTIVE for trade in self._trades.values())
 
     @property
     def naked_since_ns(self) -> int | None:
@@ -548,11 +374,11 @@ class Engine:
         }
         harder = harder_leg(queues[Leg.LONG], queues[Leg.SHORT], rules.fill_threshold, self._venues)
         rests = harder.seconds is not None and harder.seconds * NANOSECONDS <= rules.leg_timeout_ns
-        trade = _Trade(
+        trade = OpenTrade(
             str(uuid5(_TRADES, f"{self.portfolio.source}/{self.portfolio.day}/{self._seq}")),
             found.asset,
-            _Leg(Leg.LONG, found.long, long, bought.ask),
-            _Leg(Leg.SHORT, found.short, short, sold.bid),
+            OpenLeg(Leg.LONG, found.long, long, bought.ask),
+            OpenLeg(Leg.SHORT, found.short, short, sold.bid),
             pair,
         )
         trade.harder, trade.projected, trade.funding_due = harder.leg, projected, due
@@ -590,13 +416,13 @@ class Engine:
         self._timers.at(now_ns + rules.leg_timeout_ns, Rank.TIMER, partial(self._end_entry, trade))
         return ""
 
-    def _pair(self, long: int, short: int) -> _Pair:
+    def _pair(self, long: int, short: int) -> Pair:
         pair = self._pairs.get((long, short))
         if pair is None:
             listings = self.listings[long], self.listings[short]
             latency_ns = max(listing.latency_ns for listing in listings)
             budget_ns = max(self._rules.hedge_latency_ns, latency_ns * (1 + self._rules.hedge_attempts))
-            pair = _Pair(
+            pair = Pair(
                 common_grid(listing.step for listing in listings),
                 budget_ns,
                 latency_ns < self._rules.leg_timeout_ns - budget_ns,
@@ -604,7 +430,7 @@ class Engine:
             self._pairs[long, short] = pair
         return pair
 
-    def _meet_harder(self, trade: _Trade, now_ns: int) -> None:
+    def _meet_harder(self, trade: OpenTrade, now_ns: int) -> None:
         """Order on the easier leg what the harder one has filled and no order of it covers."""
         hard, easy = trade.legs[trade.harder], trade.legs[trade.harder.other]
         working = sum(order.remaining for order in trade.live if order.leg is easy)
@@ -620,7 +446,7 @@ class Engine:
         if not check_order(easy.listing, missing, price):
             self._send(trade, easy, Purpose.ENTRY, side, missing, price, now_ns)
 
-    def _edge(self, trade: _Trade, missing: _Leg, quantity: int, price: Fraction) -> Decimal:
+    def _edge(self, trade: OpenTrade, missing: OpenLeg, quantity: int, price: Fraction) -> Decimal:
         """What the trade would still earn on ``quantity`` if the ``missing`` leg were filled at ``price`` (units)."""
         other = trade.legs[missing.leg.other]
         prices = {missing.leg: price, other.leg: Fraction(other.paid, other.opened)}
@@ -638,19 +464,19 @@ class Engine:
             trade.funding_due,
         )
 
-    def _end_entry(self, trade: _Trade, now_ns: int) -> None:
-        if trade.stage is _Stage.ENTRY:
+    def _end_entry(self, trade: OpenTrade, now_ns: int) -> None:
+        if trade.stage is Stage.ENTRY:
             self._end_round(trade, "timeout", now_ns)
 
-    def _open(self, trade: _Trade, now_ns: int) -> None:
+    def _open(self, trade: OpenTrade, now_ns: int) -> None:
         held = trade.long.held
-        trade.stage = _Stage.ACTIVE
+        trade.stage = Stage.ACTIVE
         trade.reason, trade.waiting = "", False
         trade.unrealized = self._unrealized_at_entry(trade)
         self._emit(TradeOpened(self._seq, now_ns, trade.trade_id, from_units(held), trade.unrealized))
         trade.projected = self.portfolio.trade(trade.trade_id).projected_profit_usd  # of what was filled
 
-    def _unrealized_at_entry(self, trade: _Trade) -> Decimal:
+    def _unrealized_at_entry(self, trade: OpenTrade) -> Decimal:
         """At the newest touch, however old; where none is known, as if the entry prices could be had again."""
         prices = []
         for leg, closing_at_bid in ((trade.long, True), (trade.short, False)):
@@ -663,7 +489,7 @@ class Engine:
 
     # Naked legs
 
-    def _guard(self, trade: _Trade, now_ns: int, since_ns: int | None = None) -> None:
+    def _guard(self, trade: OpenTrade, now_ns: int, since_ns: int | None = None) -> None:
         """Keep the two clocks of the 500 ms rule in step with whether the legs are equal. ``since_ns`` is when a trade
         that is taken up became naked."""
         if not trade.naked:
@@ -685,11 +511,11 @@ class Engine:
             )
             trade.watchdog = self._timers.at(over_ns, Rank.TIMER, partial(self._alarm, trade))
 
-    def _end_naked(self, trade: _Trade, now_ns: int) -> None:
-        if trade.stage in (_Stage.ENTRY, _Stage.EXIT_QUOTE):
+    def _end_naked(self, trade: OpenTrade, now_ns: int) -> None:
+        if trade.stage in (Stage.ENTRY, Stage.EXIT_QUOTE):
             self._end_round(trade, "leg_out", now_ns)
 
-    def _alarm(self, trade: _Trade, now_ns: int) -> None:
+    def _alarm(self, trade: OpenTrade, now_ns: int) -> None:
         """Halt once for each time that a trade is naked for too long, also where the trader is halted already: the log
         says of every such leg that it was seen."""
         if trade.naked and not trade.alarmed:
@@ -705,9 +531,9 @@ class Engine:
                 )
             )
 
-    def _end_round(self, trade: _Trade, reason: str, now_ns: int) -> None:
+    def _end_round(self, trade: OpenTrade, reason: str, now_ns: int) -> None:
         """No more waiting for limit orders: log a leg-out, cancel what is working, and settle once it is gone."""
-        trade.stage = _Stage.ENTRY_SETTLE if trade.entering else _Stage.EXIT_SETTLE
+        trade.stage = Stage.ENTRY_SETTLE if trade.entering else Stage.EXIT_SETTLE
         trade.reason = trade.reason or reason
         self._log_leg_out(trade, now_ns)
         for order in tuple(trade.live):
@@ -717,7 +543,7 @@ class Engine:
         if not trade.live:
             self._settle(trade, now_ns)
 
-    def _log_leg_out(self, trade: _Trade, now_ns: int) -> None:
+    def _log_leg_out(self, trade: OpenTrade, now_ns: int) -> None:
         if not trade.naked or trade.phase in trade.leg_outs:
             return
         more = Leg.LONG if trade.naked > 0 else Leg.SHORT
@@ -736,9 +562,9 @@ class Engine:
             )
         )
 
-    def _proceed(self, trade: _Trade, now_ns: int) -> None:
+    def _proceed(self, trade: OpenTrade, now_ns: int) -> None:
         """After a fill or the end of an order."""
-        if trade.stage is _Stage.ENTRY:
+        if trade.stage is Stage.ENTRY:
             self._meet_harder(trade, now_ns)
             if not trade.live:
                 if trade.naked:
@@ -748,7 +574,7 @@ class Engine:
         elif not trade.live:
             self._settle(trade, now_ns)
 
-    def _settle(self, trade: _Trade, now_ns: int) -> None:
+    def _settle(self, trade: OpenTrade, now_ns: int) -> None:
         """Nothing is working: bring the legs to what they should hold, and the trade to its next stage."""
         trade.waiting = False
         if trade.naked:
@@ -779,7 +605,7 @@ class Engine:
             else:
                 trade.waiting = True
 
-    def _exit_part(self, trade: _Trade, at_market: bool, now_ns: int) -> int:
+    def _exit_part(self, trade: OpenTrade, at_market: bool, now_ns: int) -> int:
         """How much of both legs, which are equal, may leave at once by what the books now show to a closing order."""
         displayed = min(
             self.exchange.depth(trade.long.index, OrderSide.SHORT, now_ns),
@@ -787,7 +613,7 @@ class Engine:
         )
         return exit_part(trade.long.held, displayed, trade.pair.grid, at_market)
 
-    def _hedge(self, trade: _Trade, now_ns: int) -> None:
+    def _hedge(self, trade: OpenTrade, now_ns: int) -> None:
         """Complete the missing leg if the trade still earns something then, else take the filled one back; on the way
         out, close as much of the leg that holds more. The other way is tried where the first is refused or not open."""
         grid = trade.pair.grid
@@ -803,7 +629,7 @@ class Engine:
             ways.reverse()
         self._market(trade, ways, now_ns)
 
-    def _completing_pays(self, trade: _Trade, target: int, now_ns: int) -> bool:
+    def _completing_pays(self, trade: OpenTrade, target: int, now_ns: int) -> bool:
         missing = trade.long if trade.naked < 0 else trade.short
         size = target - missing.held
         top = self.exchange.top(missing.index)
@@ -815,17 +641,17 @@ class Engine:
         touch = top.ask if side is OrderSide.LONG else top.bid
         return self._edge(trade, missing, size, touch * (1 + side.sign * Fraction(slippage) / 10_000)) >= 0
 
-    def _steps(self, trade: _Trade, target: int) -> list[_Step]:
+    def _steps(self, trade: OpenTrade, target: int) -> list[Step]:
         """The market orders after which both legs hold ``target``."""
         steps = []
         for leg in (trade.long, trade.short):
             if target > leg.held:
-                steps.append(_Step(leg, leg.leg.opening_side, target - leg.held))
+                steps.append(Step(leg, leg.leg.opening_side, target - leg.held))
             elif target < leg.held:
-                steps.append(_Step(leg, leg.leg.opening_side.opposite, leg.held - target))
+                steps.append(Step(leg, leg.leg.opening_side.opposite, leg.held - target))
         return steps
 
-    def _market(self, trade: _Trade, ways: list[list[_Step]], now_ns: int) -> None:
+    def _market(self, trade: OpenTrade, ways: list[list[Step]], now_ns: int) -> None:
         """Send the first way that every venue would take whole; else as much of one as they would; else wait."""
         for steps in ways:
             if all(self._takes(step, now_ns) >= step.size for step in steps):
@@ -847,7 +673,7 @@ class Engine:
                 purpose = Purpose.UNWIND
             self._send(trade, step.leg, purpose, step.side, step.size, None, now_ns)
 
-    def _takes(self, step: _Step, now_ns: int) -> int:
+    def _takes(self, step: Step, now_ns: int) -> int:
         """How much of a step its venue would take now, on its grid."""
         leg, rules = step.leg, self._rules
         if self.exchange.usable(leg.index, now_ns):
@@ -861,7 +687,7 @@ class Engine:
         price = top.ask if step.side is OrderSide.LONG else top.bid
         return 0 if check_order(leg.listing, size, price, True, closing) else size
 
-    def _part(self, trade: _Trade, steps: list[_Step], now_ns: int) -> list[_Step]:
+    def _part(self, trade: OpenTrade, steps: list[Step], now_ns: int) -> list[Step]:
         """What can be sent of ``steps`` now without making the legs more unequal; the rest waits for new quotes."""
         if trade.naked:
             # Only the orders that bring the legs nearer to each other, however little.
@@ -873,7 +699,9 @@ class Engine:
         size = floor_to(min(self._takes(step, now_ns) for step in steps), trade.pair.grid)
         return [step._replace(size=size) for step in steps] if size else []
 
-    def _count_hedge(self, trade: _Trade, leg: _Leg, side: OrderSide, size: int, notional: int, fee: Decimal) -> None:
+    def _count_hedge(
+        self, trade: OpenTrade, leg: OpenLeg, side: OrderSide, size: int, notional: int, fee: Decimal
+    ) -> None:
         """What a hedge's fill lost: against the planned price where it completes what was planned, with the fees of
         the round trip where it takes the filled leg back."""
         trade.hedged += size
@@ -885,7 +713,7 @@ class Engine:
         else:
             trade.hedge_loss += side.sign * (notional - leg.plan * size)
 
-    def _log_hedged(self, trade: _Trade, now_ns: int) -> None:
+    def _log_hedged(self, trade: OpenTrade, now_ns: int) -> None:
         if trade.leg_outs.get(trade.phase) is not False:
             return
         trade.leg_outs[trade.phase] = True
@@ -908,7 +736,7 @@ class Engine:
                 if not trade.live:
                     self._settle(trade, now_ns)
                 continue
-            if trade.stage is not _Stage.ACTIVE and trade.stage is not _Stage.EXIT_QUOTE:
+            if trade.stage is not Stage.ACTIVE and trade.stage is not Stage.EXIT_QUOTE:
                 continue
             long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
             if long_top is None or short_top is None:
@@ -928,18 +756,18 @@ class Engine:
             at_market = conditions[0] is ExitReason.LOSS_LIMIT
             if not self._fresh(trade, now_ns + (trade.pair.budget_ns if at_market else self._limits_ns)):
                 continue
-            if trade.stage is _Stage.ACTIVE:
+            if trade.stage is Stage.ACTIVE:
                 self._leave(trade, conditions, watch, long_top, short_top, delta, now_ns)
             elif at_market and not trade.naked:
                 trade.urgent = True
                 self._end_round(trade, ExitReason.LOSS_LIMIT.value, now_ns)
 
-    def _fresh(self, trade: _Trade, until_ns: int) -> bool:
+    def _fresh(self, trade: OpenTrade, until_ns: int) -> bool:
         """Whether both legs can be traded now and still could at ``until_ns`` if no further quote came."""
         usable = self.exchange.usable
         return not usable(trade.long.index, until_ns) and not usable(trade.short.index, until_ns)
 
-    def _watch_of(self, trade: _Trade, unrealized: Decimal) -> ExitWatch:
+    def _watch_of(self, trade: OpenTrade, unrealized: Decimal) -> ExitWatch:
         long, short = trade.long, trade.short
         holding = Holding(
             long.held,
@@ -953,7 +781,7 @@ class Engine:
 
     def _leave(
         self,
-        trade: _Trade,
+        trade: OpenTrade,
         conditions: tuple[ExitReason, ...],
         watch: ExitWatch,
         long_top: Quote,
@@ -975,11 +803,11 @@ class Engine:
                 delta,
             )
         )
-        trade.stage = _Stage.EXIT_SETTLE
+        trade.stage = Stage.EXIT_SETTLE
         trade.urgent = conditions[0] is ExitReason.LOSS_LIMIT
         self._settle(trade, now_ns)
 
-    def _quote_exit(self, trade: _Trade, now_ns: int) -> None:
+    def _quote_exit(self, trade: OpenTrade, now_ns: int) -> None:
         """Limits on both legs where they join the best price of their side, for no more than could be hedged by what
         the books show now on the sides a hedge would take. The rest is quoted in the next round."""
         long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
@@ -990,7 +818,7 @@ class Engine:
         if not size:
             trade.waiting = True
             return
-        trade.stage = _Stage.EXIT_QUOTE
+        trade.stage = Stage.EXIT_QUOTE
         trade.rounds += 1
         for leg, price in ((trade.long, long_top.ask), (trade.short, short_top.bid)):
             leg.plan = price
@@ -999,11 +827,11 @@ class Engine:
             now_ns + self._rules.leg_timeout_ns, Rank.TIMER, partial(self._end_exit_quote, trade, trade.rounds)
         )
 
-    def _end_exit_quote(self, trade: _Trade, rounds: int, now_ns: int) -> None:
-        if trade.stage is _Stage.EXIT_QUOTE and trade.rounds == rounds:
+    def _end_exit_quote(self, trade: OpenTrade, rounds: int, now_ns: int) -> None:
+        if trade.stage is Stage.EXIT_QUOTE and trade.rounds == rounds:
             self._end_round(trade, "timeout", now_ns)
 
-    def _close(self, trade: _Trade, reason: str, now_ns: int) -> None:
+    def _close(self, trade: OpenTrade, reason: str, now_ns: int) -> None:
         spent = trade.long.realised + trade.short.realised
         actual = EXACT.add(EXACT.subtract(_money(-spent), trade.fees), trade.funding)
         self._emit(
@@ -1148,20 +976,20 @@ class Engine:
             if reason != self.portfolio.halted:
                 self._emit(Halted(self._seq, now_ns, reason))
 
-    def _restored(self, value: PaperTrade) -> _Trade:
+    def _restored(self, value: PaperTrade) -> OpenTrade:
         legs = {}
         for name, place in _places(value).items():
             index = self._indices[place]
-            legs[name] = _Leg(name, index, self.listings[index], 0)
+            legs[name] = OpenLeg(name, index, self.listings[index], 0)
         pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
-        trade = _Trade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair)
+        trade = OpenTrade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair)
         trade.projected = value.projected_profit_usd
         trade.orders = len(value.orders)
         trade.fees, trade.funding, trade.leg_out_cost = value.fees_usd, value.funding_usd, value.leg_out_cost_usd
         for event in (value.leg_out_event, value.exit_leg_out_event):
             if event is not None:
                 trade.leg_outs[event.phase] = event.hedge_executed
-        trade.stage = _Stage.ENTRY_SETTLE if value.status is TradeStatus.PENDING else _Stage.EXIT_SETTLE
+        trade.stage = Stage.ENTRY_SETTLE if value.status is TradeStatus.PENDING else Stage.EXIT_SETTLE
         for order in value.orders.values():
             if order.purpose is Purpose.ENTRY:
                 legs[order.leg].plan = to_units(order.price)
@@ -1178,12 +1006,12 @@ class Engine:
             raise ValueError(f"trade {value.id} is {value.status} and cannot be taken up")
         trade.unrealized = value.entry_unrealized_usd
         if value.status is TradeStatus.ACTIVE:
-            trade.stage = _Stage.ACTIVE
+            trade.stage = Stage.ACTIVE
         else:
             trade.urgent, trade.reason = True, value.exit_reason or ""
         return trade
 
-    def _restore_order(self, trade: _Trade, leg: _Leg, order: SimulatedOrder) -> None:
+    def _restore_order(self, trade: OpenTrade, leg: OpenLeg, order: SimulatedOrder) -> None:
         """What an order planned and filled, and what it lost if it belongs to a hedge that is not finished."""
         if order.purpose is Purpose.EXIT:
             leg.plan = to_units(order.price)
@@ -1214,23 +1042,30 @@ class Engine:
         self.portfolio.apply(event)
         self._write(event)
 
-    def _hold(self, trade: _Trade) -> None:
+    def _hold(self, trade: OpenTrade) -> None:
         self._trades[trade.trade_id] = trade
         self._trades_of[trade.long.index].append(trade)
         self._trades_of[trade.short.index].append(trade)
 
-    def _forget(self, trade: _Trade, now_ns: int) -> None:
-        trade.stage = _Stage.OVER
+    def _forget(self, trade: OpenTrade, now_ns: int) -> None:
+        trade.stage = Stage.OVER
         del self._trades[trade.trade_id]
         self._trades_of[trade.long.index].remove(trade)
         self._trades_of[trade.short.index].remove(trade)
         self._pausing[trade.asset] = now_ns + self._rules.reentry_pause_ns
 
     def _send(
-        self, trade: _Trade, leg: _Leg, purpose: Purpose, side: OrderSide, size: int, limit: int | None, now_ns: int
+        self,
+        trade: OpenTrade,
+        leg: OpenLeg,
+        purpose: Purpose,
+        side: OrderSide,
+        size: int,
+        limit: int | None,
+        now_ns: int,
     ) -> None:
         trade.orders += 1
-        order = _Order(f"{trade.trade_id}-{trade.orders}", trade, leg, purpose, side, size, limit)
+        order = OpenOrder(f"{trade.trade_id}-{trade.orders}", trade, leg, purpose, side, size, limit)
         price = limit
         if price is None:
             top = self.exchange.top(leg.index)
@@ -1259,7 +1094,7 @@ class Engine:
             order.order_id, leg.index, side, size, limit, now_ns, reduce_only=side is not leg.leg.opening_side
         )  # fmt: skip
 
-    def _drop(self, order: _Order) -> None:
+    def _drop(self, order: OpenOrder) -> None:
         order.trade.live.remove(order)
         del self._orders[order.order_id]
 

@@ -1,0 +1,200 @@
+"""A trade while the engine works on it: its two legs, their orders, and where in its life it stands.
+
+Only what deciding needs, in integer units; the log and the portfolio that is folded from it have everything else.
+"""
+
+from enum import Enum, auto
+from fractions import Fraction
+from typing import NamedTuple
+
+from assets.accounting.precision import ZERO
+from assets.arbitrage.exits import ExitWatch
+from assets.arbitrage.model import Leg, OrderSide, Purpose
+from assets.arbitrage.timers import Handle
+from resources.feed import Listing, to_units
+
+
+class Stage(Enum):
+    """Where a trade stands: on its way in, held, or on its way out."""
+
+    ENTRY = auto()  # entry limits are working
+    ENTRY_SETTLE = auto()  # no more entry: cancel, then make the legs equal
+    ACTIVE = auto()
+    EXIT_QUOTE = auto()  # exit limits are working
+    EXIT_SETTLE = auto()  # cancel, then quote again or close at the market
+    OVER = auto()
+
+
+class Pair(NamedTuple):
+    """What never changes of two listings traded against each other."""
+
+    grid: int  # the quantity step of both, in units
+    budget_ns: int  # kept back of the 500 ms: one cancellation and as many hedges as may be tried
+    possible: bool  # whether anything is left of the 500 ms
+
+
+class OpenLeg:
+    """One leg under way: what it ``held`` and what it cost, in units and units squared."""
+
+    __slots__ = (
+        "cash",
+        "changed_ns",
+        "held",
+        "held_before",
+        "index",
+        "leg",
+        "listing",
+        "opened",
+        "paid",
+        "plan",
+        "realised",
+        "step",
+    )
+
+    def __init__(self, leg: Leg, index: int, listing: Listing, plan: int) -> None:
+        self.leg = leg
+        self.index = index
+        self.listing = listing
+        self.step = to_units(listing.step)
+        self.plan = plan  # the price the current phase counts on
+        self.held = 0
+        self.cash = 0  # purchases less sales since the leg was last flat
+        self.realised = 0  # the same, of what is flat
+        self.opened = 0  # quantity and
+        self.paid = 0  # notional of the opening fills
+        self.held_before = 0  # strictly before
+        self.changed_ns = -1  # the newest fill
+
+    def fill(self, side: OrderSide, price: int, size: int, now_ns: int) -> None:
+        """Take one execution: what is held, and what it cost or brought."""
+        if now_ns != self.changed_ns:
+            self.held_before, self.changed_ns = self.held, now_ns
+        self.cash += side.sign * price * size
+        if side is self.leg.opening_side:
+            self.held += size
+            self.opened += size
+            self.paid += price * size
+        else:
+            self.held -= size
+            if not self.held:
+                self.realised += self.cash
+                self.cash = 0
+
+
+class OpenOrder:
+    """An order that is not final: ``remaining`` of it may still fill; ``limit`` None is a market order."""
+
+    __slots__ = ("leg", "limit", "order_id", "purpose", "remaining", "side", "trade", "withdrawn")
+
+    def __init__(
+        self,
+        order_id: str,
+        trade: "OpenTrade",
+        leg: OpenLeg,
+        purpose: Purpose,
+        side: OrderSide,
+        size: int,
+        limit: int | None,
+    ) -> None:
+        self.order_id = order_id
+        self.trade = trade
+        self.leg = leg
+        self.purpose = purpose
+        self.side = side
+        self.remaining = size
+        self.limit = limit
+        self.withdrawn = False
+
+
+class OpenTrade:
+    """One trade from its proposal to its end, as the engine needs it; the log has everything else."""
+
+    __slots__ = (
+        "alarmed",
+        "asset",
+        "attempts",
+        "converged",
+        "deadline",
+        "fees",
+        "filled_ns",
+        "funding",
+        "funding_due",
+        "harder",
+        "hedge_loss",
+        "hedge_notional",
+        "hedged",
+        "leg_out_cost",
+        "leg_outs",
+        "legs",
+        "live",
+        "long",
+        "naked_since",
+        "orders",
+        "pair",
+        "projected",
+        "reason",
+        "rounds",
+        "short",
+        "stage",
+        "trade_id",
+        "unrealized",
+        "urgent",
+        "waiting",
+        "watch",
+        "watchdog",
+    )  # fmt: skip
+
+    def __init__(self, trade_id: str, asset: str, long: OpenLeg, short: OpenLeg, pair: Pair) -> None:
+        self.trade_id = trade_id
+        self.asset = asset
+        self.long = long
+        self.short = short
+        self.legs = {Leg.LONG: long, Leg.SHORT: short}
+        self.pair = pair
+        self.harder = Leg.LONG
+        self.projected = ZERO
+        self.unrealized = ZERO  # at entry
+        self.funding_due = ZERO  # a fraction of notional that the trade was expected to receive
+        self.stage = Stage.ENTRY
+        self.live: list[OpenOrder] = []
+        self.orders = 0
+        self.fees = ZERO
+        self.funding = ZERO
+        self.leg_out_cost = ZERO
+        self.leg_outs: dict[Purpose, bool] = {}  # phase -> hedged
+        self.naked_since: int | None = None
+        self.alarmed = False  # since then
+        self.filled_ns = 0  # when the legs last became unequal
+        self.deadline: Handle | None = None
+        self.watchdog: Handle | None = None
+        self.attempts = 0  # orders refused since the legs became unequal
+        self.waiting = False  # for a quote that lets it be settled
+        self.hedged = 0  # quantity and
+        self.hedge_notional = 0  # notional of the hedge's fills, and
+        self.hedge_loss = Fraction(0)  # what they lost, units squared
+        self.watch: ExitWatch | None = None
+        self.converged = False
+        self.reason = ""
+        self.rounds = 0
+        self.urgent = False
+
+    @property
+    def naked(self) -> int:
+        """By how much more the long leg holds, below zero where the short one does."""
+        return self.long.held - self.short.held
+
+    @property
+    def entering(self) -> bool:
+        return self.stage in (Stage.ENTRY, Stage.ENTRY_SETTLE)
+
+    @property
+    def phase(self) -> Purpose:
+        return Purpose.ENTRY if self.entering else Purpose.EXIT
+
+
+class Step(NamedTuple):
+    """A market order that would bring a leg nearer to what it should hold."""
+
+    leg: OpenLeg
+    side: OrderSide
+    size: int
