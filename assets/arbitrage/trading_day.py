@@ -11,7 +11,6 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import rules_from_document, to_line, value_to_document
 from assets.arbitrage.events import EntryRefused, Event, SessionOpened, TradeProposed
 from assets.arbitrage.instructions import InstructionGone, given_again
-from assets.arbitrage.journal import Journal
 from assets.arbitrage.metrics import DayTally, portfolio_metrics
 from assets.arbitrage.performance import performance_record
 from assets.arbitrage.portfolio import Portfolio
@@ -58,7 +57,7 @@ def traded(desk: ArbitrageDesk, day: str) -> Document:
 
 
 def _stored_anything(desk: ArbitrageDesk, day: str) -> bool:
-    return Journal.open(desk.store, day_key(desk.source, day, "log")).head_seq >= 0
+    return any(desk.store.list(f"{day_key(desk.source, day, 'log')}/"))
 
 
 class StoredDay:
