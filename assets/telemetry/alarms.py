@@ -119,16 +119,15 @@ def _breach(level: ServiceLevel) -> Judgement:
     name = f"{SERVICE_LEVEL}:{level.name}"
     if level.met is None:
         return Judgement(name, None, f"{level.name} is undecided: {level.reason}")
-    stands = f"{level.name} is {level.value:f}, promised is {level.rule} {level.target:f} ({level.unit})"
+    stands = f"{level.name} is {level.value:.4f}, promised is {level.rule} {level.target:f} ({level.unit})"
     return Judgement(name, not level.met, stands)
 
 
 def _drawdown(drawdown: Decimal | None, limit: Decimal) -> Judgement:
     if drawdown is None:
         return Judgement(DRAWDOWN, None, "today's drawdown is unknown")
-    return Judgement(
-        DRAWDOWN, -drawdown >= limit, f"today's drawdown is {drawdown:f} of the peak, the limit {-limit:f}"
-    )
+    stands = f"today's drawdown is {drawdown:.2%} of the peak, the limit {-limit:.2%}"
+    return Judgement(DRAWDOWN, -drawdown >= limit, stands)
 
 
 def _seconds(duration_ns: int) -> str:

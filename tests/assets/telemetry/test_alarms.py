@@ -90,10 +90,10 @@ def test_details_say_the_number_and_the_limit() -> None:
     assert judged(errors_last_minute=42)["errors"].detail == "42 errors in the last minute, 10 are allowed"
     assert judged(naked_ns=SECOND)["naked_position"].detail == "one leg stood alone for 1.000 s"
     assert judged(drawdown_daily=Decimal("-0.07"))["drawdown"].detail == (
-        "today's drawdown is -0.07 of the peak, the limit -0.05"
+        "today's drawdown is -7.00% of the peak, the limit -5.00%"
     )
     assert judged(levels=(BREACHED,))["service_level:uptime"].detail == (
-        "uptime is 0.95, promised is >= 0.995 (fraction)"
+        "uptime is 0.9500, promised is >= 0.995 (fraction)"
     )
 
 
