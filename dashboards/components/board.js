@@ -6,7 +6,8 @@ export function render({model}) {
   const hollow = node("div", {className: "void"})
   const exposureCard = node("section", {className: "card exposure"})
   const rebalanceCard = node("section", {className: "card rebalance"})
-  const positionsTable = new PositionsTable(model.view, () => remember())
+  const exported = (table, ids) => model.send_msg({export: table, ids})
+  const positionsTable = new PositionsTable(model.view, () => remember(), exported)
 
   let range = model.range
   let shownRange = range
@@ -79,6 +80,7 @@ export function render({model}) {
     event.preventDefault()
   }
 
+  model.on("msg:custom", save)
   model.on("desk", show)
   model.on("beat", beat)
   model.on("range", () => {

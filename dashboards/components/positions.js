@@ -2,7 +2,7 @@ const ARROW = '<path d="M1 5.5 4 2.5 7 5.5"/>'
 const PNL = 7
 
 class PositionsTable {
-  constructor(view, changed) {
+  constructor(view, changed, exported) {
     this.sort = {key: "pnl", descending: true}
     this.filter = view.filter ?? ""
     this.changed = changed
@@ -17,7 +17,7 @@ class PositionsTable {
       this.arrange()
       this.changed()
     })
-    this.button = node("button", {type: "button", className: "export", title: "The shown rows, in the shown order, as CSV", onclick: () => this.download()}, "CSV")
+    this.button = node("button", {type: "button", className: "export", title: "The shown rows, in the shown order, as CSV", onclick: () => exported("positions", this.view().map((row) => row.cells[0]))}, "CSV")
     this.head = node("tr")
     this.body = node("tbody")
     this.nothing = node("div", {className: "void"})
@@ -119,19 +119,5 @@ class PositionsTable {
 
   sortName() {
     return (this.sort.descending ? "-" : "") + this.sort.key
-  }
-
-  download() {
-    const quote = (value) => {
-      if (value === null) return ""
-      let text = String(value)
-      // A spreadsheet would run these as formulas.
-      if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`
-      return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
-    }
-    const side = this.names.indexOf("side")
-    const lines = [[...this.names, "note"], ...this.view().map((row) => [...row.sort.map((value, i) => (i === side ? row.cells[i] : value)), row.note])]
-    const stamp = new Date(clock.now()).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")
-    save({name: `positions_${stamp}Z.csv`, content: lines.map((line) => line.map(quote).join(",")).join("\r\n") + "\r\n"})
   }
 }

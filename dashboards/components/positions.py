@@ -8,7 +8,7 @@ from dashboards import format as text
 from dashboards.components.cards import NO_SIGNAL
 from dashboards.components.pills import milliseconds
 from dashboards.snapshot import Snapshot
-from resources.documents import from_iso
+from resources.documents import Document, from_iso
 
 # key, column head, explanation; the order of the columns and of every row's ``cells`` and ``sort``.
 COLUMNS = (
@@ -45,8 +45,21 @@ def positions(snapshot: Snapshot, rows: list[PositionRow]) -> dict[str, Any]:
     return shown
 
 
-def _cells(row: PositionRow) -> dict[str, Any]:
-    target = text.whole_money(row.target_notional)
+def saved(rows: list[PositionRow]) -> dict[str, Document]:
+    """The table as a file, row for row by symbol: the exact numbers under the columns' keys, weight and P&L % as
+    fractions."""
+    names = [key for key, _, _ in COLUMNS]
+    return {
+        row.symbol: dict(zip(names, (row.symbol, _SIDES[row.side], *_numbers(row)), strict=True)) | {"note": _note(row)}
+        for row in rows
+    }
+
+
+def _numbers(row: PositionRow) -> tuple[Decimal | None, ...]:
+    return (row.weight, row.target_notional, row.quantity, row.baseline, row.mark, row.pnl, row.pnl_pct)
+
+
+def _note(row: PositionRow) -> str:
     notes = []
     if not row.in_csv:
         notes.append("not in CSV")
@@ -54,12 +67,16 @@ def _cells(row: PositionRow) -> dict[str, Any]:
         notes.append(f"stale mark: {row.stale}")
     if row.missing:
         notes.append(_REASONS[row.missing])
+    return "; ".join(notes)
+
+
+def _cells(row: PositionRow) -> dict[str, Any]:
     return {
         "cells": [
             row.symbol,
             _SIDES[row.side],
             text.percent(row.weight),
-            target,
+            text.whole_money(row.target_notional),
             text.quantity(row.quantity),
             text.price(row.baseline),
             text.price(row.mark),
@@ -69,25 +86,10 @@ def _cells(row: PositionRow) -> dict[str, Any]:
         "sort": [
             row.symbol,
             row.side,
-            *(
-                _sortable(number)
-                for number in (
-                    row.weight,
-                    row.target_notional,
-                    row.quantity,
-                    row.baseline,
-                    row.mark,
-                    row.pnl,
-                    row.pnl_pct,
-                )
-            ),
+            *(None if number is None else float(number) for number in _numbers(row)),
         ],
         "side": row.side,
         "in_csv": row.in_csv,
         "stale": bool(row.stale),
-        "note": "; ".join(notes),
+        "note": _note(row),
     }
-
-
-def _sortable(number: Decimal | None) -> float | None:
-    return None if number is None else float(number)

@@ -5,15 +5,17 @@ from typing import Any
 
 import panel as pn
 import param
+from panel.models.esm import DataEvent
 
-from assets.desk.position_table import position_rows
+from assets.desk.position_table import PositionRow, position_rows
 from dashboards.components.board import Board
 from dashboards.components.cards import NO_ROW, cards
 from dashboards.components.chart import RANGES, PortfolioChart, known_range
 from dashboards.components.exposure import exposure
 from dashboards.components.pills import market_source, status_pills
-from dashboards.components.positions import positions
+from dashboards.components.positions import positions, saved
 from dashboards.components.rebalance import rebalance
+from dashboards.components.table_file import chosen, table_file
 from dashboards.page import BEAT_MS, Page, PageContext
 from dashboards.series import Series
 from dashboards.snapshot import Snapshot
@@ -23,9 +25,7 @@ from resources.settings import Settings
 def desk(snapshot: Snapshot, settings: Settings, now: datetime) -> dict[str, Any]:
     """Everything the board shows, as texts and numbers that survive JSON."""
     row = snapshot.row
-    rows = position_rows(
-        snapshot.baseline, snapshot.prices, snapshot.in_force, None if row is None else row.portfolio_value
-    )
+    rows = _rows(snapshot)
     return {
         "notice": _notice(snapshot),
         "source": market_source(snapshot),
@@ -37,6 +37,18 @@ def desk(snapshot: Snapshot, settings: Settings, now: datetime) -> dict[str, Any
         "positions": positions(snapshot, rows),
         "rebalance": rebalance(snapshot, settings, now),
     }
+
+
+def exported(snapshot: Snapshot, asked: object, now: datetime) -> dict[str, str] | None:
+    """The file a browser asks for (``table_file``); None where it asks for nothing that is there."""
+    if not isinstance(asked, dict) or asked.get("export") != "positions":
+        return None
+    return table_file("desk", "positions", chosen(saved(_rows(snapshot)), asked.get("ids")), now)
+
+
+def _rows(snapshot: Snapshot) -> list[PositionRow]:
+    value = None if snapshot.row is None else snapshot.row.portfolio_value
+    return position_rows(snapshot.baseline, snapshot.prices, snapshot.in_force, value)
 
 
 def _notice(snapshot: Snapshot) -> dict[str, str] | None:
@@ -91,6 +103,7 @@ class _Session:
         self._beat = 0
         self._refresh()
         self.board.param.watch(self._selected, "range")
+        self.board.on_msg(self._asked)
         page.every_second(self._refresh)
 
     def _refresh(self) -> None:
@@ -111,6 +124,12 @@ class _Session:
         if event.new != self._chart.range_name:
             with pn.io.hold():
                 self._chart.select(known_range(event.new))
+
+    def _asked(self, message: DataEvent) -> None:
+        context = self._page.context
+        file = exported(context.poller.snapshot, message.data, context.clock.now())
+        if file is not None:
+            self.board.send(file)
 
     def _zoomed(self, range_name: str) -> None:
         self.board.range = range_name

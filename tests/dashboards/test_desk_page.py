@@ -1,16 +1,20 @@
 """What the desk page states, as data, without a browser."""
 
+import csv
+import io
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assets.desk.artifacts import EXECUTION, LATEST_PRICES, LATEST_REFUSED, PRE_EXECUTION
+from assets.desk.position_table import position_rows
 from dashboards.components.board import Board
 from dashboards.components.chart import DEFAULT_RANGE, PortfolioChart, known_range, range_of
-from dashboards.pages.desk import desk
+from dashboards.pages.desk import desk, exported
 from dashboards.snapshot import Poller, Snapshot
 from resources.clock import ManualClock
 from resources.documents import load_document
@@ -201,3 +205,26 @@ def test_old_rows_are_old_news(tmp_path: Path) -> None:
     data = pill(stated(tmp_path), "data")
     assert data["since"] == round((NOW - timedelta(hours=2)).timestamp() * 1000)
     assert (data["stale_after"], data["attention_after"]) == (120, 600)
+
+
+def test_the_saved_positions_are_the_stored_numbers_to_the_last_digit(tmp_path: Path) -> None:
+    DeskFolder(tmp_path, NOW).build()
+    snapshot = read(tmp_path)
+    rows = position_rows(
+        snapshot.baseline, snapshot.prices, snapshot.in_force, snapshot.row and snapshot.row.portfolio_value
+    )
+    wanted = [row.symbol for row in rows[3:0:-1]]
+    file = exported(snapshot, {"export": "positions", "ids": [*wanted, "GONE"]}, NOW)
+    assert file is not None
+    assert file["name"] == "desk_positions_20260302T093012Z.csv"
+    saved = list(csv.DictReader(io.StringIO(file["content"])))
+    assert [each["symbol"] for each in saved] == wanted
+    for each, row in zip(saved, rows[3:0:-1], strict=True):
+        assert Decimal(each["quantity"]) == row.quantity
+        assert (row.mark, row.pnl, row.weight) == tuple(Decimal(each[name]) for name in ("mark", "pnl", "weight"))
+        assert row.pnl == row.quantity * (Decimal(each["mark"]) - Decimal(each["baseline"]))
+    whole = exported(snapshot, {"export": "positions"}, NOW)
+    assert whole is not None
+    assert whole["content"].count("\r\n") == len(rows) + 1
+    for asked in (None, "positions", {"export": "secrets"}, {"export": "positions", "ids": []}):
+        assert exported(snapshot, asked, NOW) is None

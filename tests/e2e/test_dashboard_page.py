@@ -96,6 +96,7 @@ def test_sorting_is_numeric_filtering_narrows_and_csv_equals_the_view(
     assert all("COIN01" in symbol for symbol in symbols(page))
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
+    assert re.fullmatch(r"desk_positions_\d{8}T\d{6}Z\.csv", download.value.suggested_filename)
     rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
     assert [row["symbol"] for row in rows] == symbols(page)
     assert [round(float(row["weight"]) * 100, 2) for row in rows] == pytest.approx(column(page, "weight"), abs=0.011)
