@@ -36,9 +36,20 @@ def _dump(value: Document, *, sort_keys: bool) -> str:
     )
 
 
+def load_value(data: bytes | str) -> Any:
+    """Like ``load_document`` of any JSON value."""
+    try:
+        return simplejson.loads(data, use_decimal=True)
+    except ArithmeticError as error:
+        raise ValueError("a number is beyond what a Decimal holds") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def load_document(data: bytes) -> Document:
-    """Parse JSON with every fractional number as Decimal. Raises ValueError when it is not a JSON object."""
-    value = simplejson.loads(data, use_decimal=True)
+    """Parse JSON with every fractional number as Decimal. Raises ValueError, and nothing else whatever the bytes are,
+    when it is not a JSON object."""
+    value = load_value(data)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {type(value).__name__}")
     return value

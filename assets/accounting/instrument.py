@@ -169,7 +169,7 @@ def parse_exchange_info(raw: bytes) -> Instruments:
     """
     try:
         document = load_document(raw)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidExchangeInfo(f"exchange info is not a JSON object: {error}") from error
     entries = document.get("symbols")
     if not isinstance(entries, list) or not entries:

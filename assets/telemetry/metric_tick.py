@@ -161,7 +161,10 @@ def parse_tick(document: Document) -> MetricTick:
     except (KeyError, TypeError, ValueError, ArithmeticError):
         pass  # The schema says below what is wrong with it.
     check_tick(document)
-    return _read(document)
+    try:
+        return _read(document)
+    except ArithmeticError as error:
+        raise BadTelemetry("tick", "a number is beyond what can be reckoned with") from error
 
 
 def _read(document: Document) -> MetricTick:

@@ -19,11 +19,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import index
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 import redis
-import simplejson
 from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.retry import Retry
@@ -109,8 +109,8 @@ class Cursor:
         try:
             document = load_document((text or "").encode())
             ids = {stream: EntryId.parse(last) for stream, last in document["last_ids"].items()}
-            return cls(str(document["log"]), int(document["seq"]), document["complete"] is True, ids)
-        except (ValueError, KeyError, TypeError, AttributeError, simplejson.JSONDecodeError):
+            return cls(str(document["log"]), index(document["seq"]), document["complete"] is True, ids)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 import simplejson
 
 from resources.bus import EntryId, StreamRecord
-from resources.documents import Document
+from resources.documents import Document, load_value
 
 TICKS: Final = "metrics:ticks"
 END_TO_END: Final = "metrics:signals:e2e"
@@ -590,8 +590,8 @@ class Tick:
                 document[name] = text
                 continue
             try:
-                document[name] = simplejson.loads(text, use_decimal=True)
-            except (ValueError, RecursionError) as error:
+                document[name] = load_value(text)
+            except ValueError as error:
                 raise MalformedEntry(str(name), f"{text!r:.60} is no JSON") from error
         _check_tick(document)
         return cls(document)

@@ -182,6 +182,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "no text": (b"\xff\xfe{}", "it is no JSON object"),
     "a depth": (b"[" * 100_000, "it is no JSON object"),
     "digits": (b'{"number":' + b"1" * 5_000 + b"}", "it is no JSON object"),
+    "a number nobody holds": (b'{"amount":1e99999999999999999999,"number":1}', "it is no JSON object"),
     "a torn end": (dump_document(GOOD)[:-9], "it is no JSON object"),
     "a missing field": (dump_document({k: v for k, v in GOOD.items() if k != "note"}), "Instruction lacks note"),
     "one too many": (dump_document(GOOD | {"by": "x"}), "Instruction has no field ['by']"),

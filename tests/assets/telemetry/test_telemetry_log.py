@@ -119,11 +119,13 @@ def test_the_newest_ticks_are_read_over_the_days(after_s: float, count: int, fir
 def test_lines_that_are_no_ticks_are_counted_and_do_not_stop_the_log() -> None:
     store = MemoryStore()
     append_tick(store, "simulated", at(0), 10)
-    for line in (b"garbage", b"{}", b"[1]", dump_line(tick_document(at(5)) | {"win_rate_1h": 65})):
+    wrong = [{"win_rate_1h": 65}, {"timestamp": Decimal("1e999999999")}]
+    beyond = dump_line(tick_document(at(5))).replace(b'"type"', b'"of":1e99999999999999999999,"type"')
+    for line in (b"garbage", b"{}", b"[1]", beyond, *(dump_line(tick_document(at(5)) | each) for each in wrong)):
         store.append(KEY, line)
     assert append_tick(store, "simulated", at(10), 10)
     read = read_ticks(store, "simulated", DAY)
-    assert (read.ticks, read.unreadable) == ((at(0), at(10)), 4)
+    assert (read.ticks, read.unreadable) == ((at(0), at(10)), 6)
 
 
 @pytest.mark.parametrize("name", BRIEF)
