@@ -125,6 +125,8 @@ class Ledger:
     def book(self) -> Book:
         """The book after every segment stored by now (one store read when nothing is new)."""
         for segment in read_segments(self._store, self._book.seq + 1, self._head):
+            if (segment.seq, segment.previous_sha256) != (self._book.seq + 1, self._head):
+                raise LedgerError(f"{segment_key(segment.seq)} does not continue the chain")
             self._book.apply_all(segment.events)
             self._book.seq = segment.seq
             self._head = segment.sha256

@@ -26,7 +26,8 @@ def read_ahead(store: Store, read: Callable[[_Item], _Result], items: Iterable[_
     before it, and ends the reading. No thread is left at the end, however it comes: reads under way are waited for.
     """
     if store.reads_at_once == 1:
-        yield from map(read, items)
+        for item in items:
+            yield read(item)
         return
     pool = ThreadPoolExecutor(store.reads_at_once, "read-ahead")
     try:

@@ -151,6 +151,17 @@ def test_an_error_is_raised_in_its_place(at: int, reads_at_once: int) -> None:
     assert delivered(numbers(store, read), StoreUnavailable, f"cannot read {at}") == list(range(at))
 
 
+@pytest.mark.parametrize("reads_at_once", [1, AT_ONCE])
+def test_a_read_that_says_it_is_at_an_end_ends_nothing_unsaid(reads_at_once: int) -> None:
+    """``StopIteration`` is how a generator ends: out of a read it is an error, and not fewer results."""
+    store = store_of(30, reads_at_once)
+
+    def read(key: str) -> Blob:
+        return next(iter([])) if key == "3" else store.read(key)
+
+    assert delivered(numbers(store, read), RuntimeError, "StopIteration") == [0, 1, 2]
+
+
 def test_a_missing_object_is_raised_in_its_place() -> None:
     store = store_of(20)
     assert delivered(numbers(store), NotFound, "'20'") == list(range(20))

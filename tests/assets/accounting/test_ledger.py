@@ -14,10 +14,11 @@ from assets.accounting.book import MEMORY, Book, LedgerError
 from assets.accounting.events import Event, Fill
 from assets.accounting.ledger import SNAPSHOT, Ledger, Overtaken, read_segment, read_snapshot, segment_key
 from resources.documents import dump_document, load_document
-from resources.store import NotFound
+from resources.store import Blob, NotFound
 from resources.store.local import LocalStore
 from tests.assets.accounting.test_book import C0, T, book_of, fill, funding, histories
 from tests.faults.distant_store import DistantStore, threads_left
+from tests.faults.watched_store import WatchedStore
 from tests.memory_store import MemoryStore
 
 
@@ -222,6 +223,22 @@ def test_a_live_ledger_refuses_a_segment_of_another_chain() -> None:
     store.write(segment_key(4), dump_document({"seq": 4, "previous_sha256": "0" * 64, "events": []}))
     with pytest.raises(LedgerError, match="does not continue the chain"):
         follower.book()
+
+
+def test_a_ledger_that_is_asked_while_it_reads_folds_no_segment_twice() -> None:
+    class Asking(WatchedStore):
+        asked = False
+
+        def read(self, key: str, *, tail: int | None = None) -> Blob:
+            if key == segment_key(1) and not self.asked:
+                self.asked = True
+                ledger.book()
+            return super().read(key, tail=tail)
+
+    ledger = Ledger(Asking(_three_segments()), C0)
+    with pytest.raises(LedgerError, match=r"000000000001\.json does not continue the chain"):
+        ledger.book()
+    assert ledger.book().to_document() == Ledger(_three_segments(), C0).book().to_document()
 
 
 @pytest.mark.parametrize(
