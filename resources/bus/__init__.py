@@ -141,12 +141,12 @@ def none_earlier(_log: str) -> Sequence[BatchSource]:
 class BusHealth:
     """How the publisher fares. Counters are since its start.
 
-    ``last_seq`` and ``last_ids`` are of the present log, -1 and none while earlier ones are published. ``lag_events``
-    are announced events that Redis does not hold yet. ``already_there`` counts entries that a refill
-    found in place, ``dropped`` entries outside of the log that had to give way while Redis was away, ``refused`` those
-    that Redis held a later id than. ``replaced`` counts streams deleted and filled again because another log had
-    written them. ``last_error`` is the kind of the last failure; ``failed`` why the publisher gave up ("" while it
-    goes on).
+    ``last_seq`` is of the present log, ``last_ids`` of it and of those that ended before it; -1 and none while those
+    are published. ``lag_events`` are announced events that Redis does not hold yet. ``already_there`` counts entries
+    that a refill found in place, ``dropped`` entries outside of the log that had to give way while Redis was away,
+    ``refused`` those that Redis held a later id than. ``replaced`` counts streams deleted and filled again because
+    another log had written them. ``last_error`` is the kind of the last failure; ``failed`` why the publisher gave up
+    ("" while it goes on).
     """
 
     connected: bool

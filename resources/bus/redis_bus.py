@@ -92,7 +92,10 @@ def connect(url: str, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> "redis.R
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What Redis was filled with: events of ``log`` up to ``seq``. ``complete`` once a filling from the start ended."""
+    """What Redis was filled with: events of ``log`` up to ``seq``. ``complete`` once a filling from the start ended.
+
+    ``last_ids`` is where each stream stands, by an entry of this log or of one that ended before it.
+    """
 
     log: str
     seq: int
@@ -378,7 +381,7 @@ class Publisher:
                 seq = batch.seq
                 if len(self._logs) == 1:
                     self._measure(batch)
-                    self._set(last_seq=seq, last_ids=dict(batch.last_ids))
+                    self._set(last_seq=seq, last_ids=dict(self._last_ids))
                 elif self._told_of != self._logs[0].log:
                     self._told_of = self._logs[0].log
                     self._report(f"published before the present: what was left of {self._told_of}")
@@ -419,21 +422,24 @@ class Publisher:
         that is not certain."""
         cursor = Cursor.from_text(cast("str | None", self._client.get(CURSOR)))
         self._logs = self._logs_from("" if cursor is None else cursor.log)
-        if cursor is not None and cursor.log == self._logs[0].log and cursor.complete:
+        if cursor is not None and cursor.log == self._logs[0].log:
             looked, tops = self._look(cursor.last_ids)
-            if looked is not None and looked.log != cursor.log:
+            if looked is None or looked.log != cursor.log:
                 raise redis.WatchError("the cursor was moved")
             cursor = looked
-            if cursor is not None and tops == cursor.last_ids:
+            if cursor.complete and tops == cursor.last_ids:
                 self._verifying = False
                 self._last_ids = cursor.last_ids
                 present = len(self._logs) == 1
                 self._set(last_seq=cursor.seq if present else -1, last_ids=dict(cursor.last_ids) if present else {})
                 return cursor.seq
+            lost = any(top < cursor.last_ids.get(stream, START) for stream, top in tops.items())
+            if lost and len(self._logs) == 1:  # as much of it comes back as where everything was lost
+                self._logs = self._logs_from("")
         self._found = cursor
         if self._health.last_seq >= 0:
             self._report("the streams are filled again from the log")
-        self._begin_filling()
+        self._begin_filling({})
         return -1
 
     def _logs_from(self, log: str) -> Sequence[BatchSource]:
@@ -445,10 +451,10 @@ class Publisher:
             return self._logs[names.index(log) :]
         return (*self._earlier(log), self._source)
 
-    def _begin_filling(self) -> None:
+    def _begin_filling(self, last_ids: Mapping[str, EntryId]) -> None:
         self._verifying = True
         self._filled, self._doubted = {}, set()
-        self._last_ids = {}
+        self._last_ids = last_ids
         self._add(refills=1)
         self._set(last_seq=-1, last_ids={})
 
@@ -459,10 +465,8 @@ class Publisher:
             self._found = Cursor(self._logs[0].log, seq, not self._verifying, self._last_ids)
         pipe.reset()
         self._logs = self._logs[1:]
-        if self._verifying:
-            self._last_ids = {}
-        else:
-            self._begin_filling()
+        if not self._verifying:
+            self._begin_filling(self._last_ids)
         return -1
 
     def _look(self, streams: Iterable[str]) -> tuple[Cursor | None, dict[str, EntryId]]:
@@ -491,6 +495,7 @@ class Publisher:
             self._watch(pipe, seq)
         orphans = self._orphans(pipe, batch) if batch is not None and seq == -1 else []
         records = [*(batch.records if batch else ()), *outside]
+        last_ids = {**self._last_ids, **(batch.last_ids if batch else {})}
         pipe.multi()
         for record in records:
             fields: dict[Any, Any] = dict(record.fields)
@@ -503,10 +508,9 @@ class Publisher:
                     pipe.set(key, value.value, ex=value.seconds)
             if orphans:
                 pipe.delete(*orphans)
-            pipe.set(CURSOR, Cursor(self._logs[0].log, batch.seq, not self._verifying, batch.last_ids).to_text())
+            pipe.set(CURSOR, Cursor(self._logs[0].log, batch.seq, not self._verifying, last_ids).to_text())
         answers = pipe.execute(raise_on_error=False)
-        if batch is not None:
-            self._last_ids = batch.last_ids
+        self._last_ids = last_ids
         self._judge(batch, outside, repeated, answers[: len(records)])
 
     def _watch(self, pipe: Pipeline, seq: int) -> None:

@@ -1,7 +1,8 @@
 """Logs that ended while Redis was away are published before the present one; what is stored elsewhere is read again."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ import redis
 
 from resources.bus import Batch, EntryId, LaterLog, LogDamaged, Stored, StreamRecord, redis_bus
 from resources.bus.redis_bus import CURSOR, Cursor, Publisher
-from resources.bus.streams import CONFIRMS, END_TO_END
+from resources.bus.streams import CONFIRMS, END_TO_END, SIGNALS
 from resources.store import StoreUnavailable
 from tests.redis_server import RedisServer, needs_redis, redis_server
 from tests.resources.bus_parts import STATE, ListLog, Reports, clock, confirmation, entry, sample, stream_of
@@ -187,12 +188,88 @@ def test_what_is_lost_of_the_days_comes_back_without_being_deleted(
         client.flushall()
     else:
         client.delete(CURSOR if lost == "cursor" else CONFIRMS)
-    if lost == "stream":  # of the present log: the cursor names no other
-        eventually(lambda: stream_of(client) == days.days[-1].records())
-    else:
-        eventually(lambda: bus.health().refills == 2 and bus.wait_for(299, 0) and stream_of(client) == days.records())
-        in_place(client, days)
+    eventually(lambda: bus.health().refills == 2 and bus.wait_for(299, 0) and stream_of(client) == days.records())
+    in_place(client, days)
     assert bus.health().replaced == 0
+
+
+class Silent(DayLog):
+    """Writes no entry."""
+
+    def batch_after(self, seq: int, limit: int) -> Batch | None:
+        batch = super().batch_after(seq, limit)
+        return None if batch is None else replace(batch, records=(), last_ids={})
+
+
+class Beside(DayLog):
+    """Writes a second stream too, with each hundredth entry."""
+
+    def batch_after(self, seq: int, limit: int) -> Batch | None:
+        batch = super().batch_after(seq, limit)
+        if batch is None:
+            return None
+        more = self.beside(range(seq + 1, batch.seq + 1))
+        last_ids = {SIGNALS: self.beside(range(batch.seq + 1))[-1].id}
+        return replace(batch, records=(*batch.records, *more), last_ids={**batch.last_ids, **last_ids})
+
+    def beside(self, numbers: Iterable[int]) -> list[StreamRecord]:
+        return [replace(self.entry(number), stream=SIGNALS) for number in numbers if number % 100 == 0]
+
+
+def test_the_evening_of_a_lost_stream_comes_back_where_the_present_day_has_not_written_to_it(
+    client: "redis.Redis", publish: Publish
+) -> None:
+    days = Days(DayLog(1, 600), Silent(2, 300))
+    assert publish(days).wait_for(299, WAIT)
+    evening = days.days[0].records()
+    assert stream_of(client) == evening
+    client.delete(CONFIRMS)
+    eventually(lambda: stream_of(client) == evening)
+    eventually(lambda: client.get(STATE) == "299")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("running", [False, True])
+def test_of_two_streams_the_lost_one_comes_back_and_the_other_is_left_alone(
+    client: "redis.Redis", publish: Publish, running: bool, gone: bool
+) -> None:
+    days = Days(Beside(1, 600), Beside(2, 300))
+    bus = publish(days)
+    assert bus.wait_for(299, WAIT)
+    both = {stream: stream_of(client, stream) for stream in (CONFIRMS, SIGNALS)}
+    assert [len(entries) for entries in both.values()] == [900, 9]
+    client.xgroup_create(CONFIRMS, "readers", id="$")
+    if not running:
+        bus.close()
+    client.delete(SIGNALS)
+    if not gone:  # a reader was faster, and waits for it
+        client.xgroup_create(SIGNALS, "readers", id="0", mkstream=True)
+    if not running:
+        bus = publish(days)
+    eventually(lambda: stream_of(client, SIGNALS) == both[SIGNALS] and bus.wait_for(299, 0))
+    in_place(client, days)
+    assert client.xreadgroup("readers", "one", {CONFIRMS: ">"}) == [], "nothing came again"
+    assert bus.health().replaced == 0
+
+
+def test_a_stream_lost_while_the_present_day_is_filled_has_its_evening_too(
+    client: "redis.Redis", publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_bus, "BATCH_EVENTS", 30)
+
+    class Losing(Beside):
+        def batch_after(self, seq: int, limit: int) -> Batch | None:
+            if seq > 100 and not lost:
+                lost.append(seq)
+                client.delete(SIGNALS)
+            return super().batch_after(seq, limit)
+
+    lost: list[int] = []
+    first, second = Beside(1, 600), Losing(2, 300)
+    assert publish(Days(first, second)).wait_for(299, WAIT)
+    assert stream_of(client, SIGNALS) == [*first.beside(range(600)), *second.beside(range(300))]
+    in_place(client, Days(first, second))
+    assert lost
 
 
 @pytest.mark.parametrize("places", [(5,), (700,), (9000,), (5, 1_000_000)])
