@@ -215,12 +215,10 @@ class Engine:
             self._emit(InstructionRefused(seq, now_ns, number, "", given.reason))
         elif refusal := self._cannot(given.kind, given.amount):
             self._emit(InstructionRefused(seq, now_ns, number, given.asked, refusal))
-        elif given.amount is None:
+        elif given.moved is None:
             self._emit(EntriesResumed(seq, now_ns, number, given.note))
         else:
-            out = given.kind is Kind.WITHDRAW
-            amount = given.amount.copy_negate() if out else given.amount
-            self._emit(FlowPosted(seq, now_ns, number, amount, given.note))
+            self._emit(FlowPosted(seq, now_ns, number, given.moved, given.note))
 
     def _cannot(self, kind: Kind, amount: Decimal | None) -> str:
         """Why an instruction is not followed now, "" where it is."""

@@ -5,7 +5,7 @@ once get two numbers and no number is ever missing. The trader takes them one by
 event, and folds the newest number taken into its portfolio: none is taken twice or lost, whatever is killed when.
 
 What lies under a number and is no instruction is taken as well, and refused with its reason: it stops neither the
-trading nor the instructions behind it.
+trading nor the instructions behind it. The event has all that a replay needs: once it is stored the object may go.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,14 +40,10 @@ class BadInstruction(ValueError):
     """Nobody could follow it; the message says why in one line."""
 
 
-class InstructionGone(Exception):
-    """A log took an instruction that is no longer stored; the message names it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """``amount`` in quote currency, > 0, None for a resume. ``note`` is the giver's, one printable line. ``given_ns``
-    is the giver's clock; when it was taken is the event's time."""
+    is the giver's clock; when it was taken is the event's time, which one that is made of its event has for both."""
 
     number: int
     kind: Kind
@@ -60,13 +56,25 @@ class Instruction:
         """In words, as the command was given."""
         return self.kind.value if self.amount is None else f"{self.kind.value} {self.amount:f}"
 
+    @property
+    def moved(self) -> Decimal | None:
+        """What it moves in (> 0) or out (< 0) where it is followed, None for a resume."""
+        if self.amount is None or self.kind is not Kind.WITHDRAW:
+            return self.amount
+        return self.amount.copy_negate()
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What lies under a number and is no instruction; ``reason`` is the same whenever it is read."""
+    """What lies under a number and is no instruction, and why."""
 
     number: int
     reason: str
+
+    @property
+    def asked(self) -> str:
+        """Nothing that can be said, as its event has it."""
+        return ""
 
 
 Given = Instruction | Unreadable
@@ -81,12 +89,16 @@ def amount_of(text: str) -> Decimal:
         raise BadInstruction(str(error)) from error
 
 
-def give(store: Store, source: str, kind: Kind, amount: Decimal | None, note: str, now_ns: int) -> Instruction:
-    """Store an instruction under the first free number. Raises BadInstruction, and what the store raises."""
+def give(
+    store: Store, source: str, kind: Kind, amount: Decimal | None, note: str, now_ns: int, *, taken: int = 0
+) -> Instruction:
+    """Store an instruction under the first free number after ``taken``, the newest that is known to be taken: what is
+    free before it was taken and deleted since, and would never be looked at again. Raises BadInstruction, and what the
+    store raises."""
     folder = _folder(source)
     used = {entry.key for entry in store.list(folder)}
     given = _checked(Instruction(1, kind, amount, note, now_ns))
-    for number in count(1):
+    for number in count(taken + 1):
         key = _key(source, number)
         if key in used:
             continue
@@ -121,15 +133,36 @@ def given_after(store: Store, source: str, number: int) -> Iterator[Given]:
         yield given
 
 
-def given_again(store: Store, source: str, events: Iterable[Event]) -> Iterator[tuple[int, Given]]:
-    """When the instructions of a stored log were taken, and what they said, read anew. Raises
-    InstructionGone."""
+def given_again(events: Iterable[Event]) -> Iterator[tuple[int, Given]]:
+    """When the instructions of a log were taken, and what they said as far as an event came of it: what its day is
+    computed anew with, whether they are still stored or not."""
     for event in events:
         if isinstance(event, TAKEN):
-            given = given_at(store, source, event.instruction)
-            if given is None:
-                raise InstructionGone(f"instruction {event.instruction}, which event {event.seq} took, is not stored")
-            yield event.time_ns, given
+            yield event.time_ns, _as_taken(event)
+
+
+def contradictions(store: Store, source: str, events: Iterable[Event]) -> Iterator[str]:
+    """A sentence for each instruction that a log took and that is stored as another; one that is not stored any more
+    contradicts nothing."""
+    for _, taken in given_again(events):
+        stored = given_at(store, source, taken.number)
+        if stored is not None and stored.asked != taken.asked:
+            told, found = (each.asked or "what cannot be read" for each in (taken, stored))
+            yield f"instruction {taken.number} was taken as {told} and is stored as {found}"
+
+
+def _as_taken(event: FlowPosted | EntriesResumed | InstructionRefused) -> Given:
+    number, given_ns = event.instruction, event.time_ns
+    if isinstance(event, EntriesResumed):
+        return Instruction(number, Kind.RESUME, None, event.note, given_ns)
+    if isinstance(event, FlowPosted):
+        kind = Kind.WITHDRAW if event.amount < 0 else Kind.DEPOSIT
+        return Instruction(number, kind, event.amount.copy_abs(), event.note, given_ns)
+    asked, _, text = event.asked.partition(" ")
+    try:  # a refusal says nothing of the note
+        return _checked(Instruction(number, Kind(asked), amount_of(text) if text else None, "", given_ns))
+    except ValueError:  # nothing is asked by what could not be read
+        return Unreadable(number, event.reason)
 
 
 def _folder(source: str) -> str:

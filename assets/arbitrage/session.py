@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
 from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import Event, SessionOpened, Valued
-from assets.arbitrage.instructions import TAKEN, Given, InstructionGone, given_after, given_again
+from assets.arbitrage.instructions import TAKEN, Given, given_after, given_again
 from assets.arbitrage.journal import Journal
 from assets.arbitrage.model import Leg
 from assets.arbitrage.portfolio import Portfolio
@@ -44,6 +45,8 @@ DAY_NS = 86_400 * NANOSECONDS
 # Events of a catch-up stored together: a segment of some hundred kilobytes.
 _SEGMENT = 1_000
 _UNTOLD = "%s: what %s settled on %s while nobody traded is not booked: %s"
+# Each is a read of its own, and the market waits meanwhile.
+_TAKEN_AT_ONCE = 16
 # What a stored line has that took an instruction.
 _INSTRUCTED = b'"instruction":'
 # Of the capital curve every minute of the last hour is shown, and before it each fifth: what a screen can draw.
@@ -239,10 +242,12 @@ class Session:
 
     def take_instructions(self) -> None:
         """Take what people have given since, where the session stands: for a trader at the present. What happens next
-        is the event of each. A recorded past takes none: its days are each of their own, and would take all again."""
+        is the event of each. Of very many some are left for the next time. A recorded past takes none: its days are
+        each of their own, and would take all again."""
         if self.feed.days() or self.cursor_ns >= self.end_ns:
             return
-        for given in given_after(self._store, self.source, self.portfolio.taken):
+        given_since = given_after(self._store, self.source, self.portfolio.taken)
+        for given in islice(given_since, _TAKEN_AT_ONCE):
             self.engine.instruct(given, self.cursor_ns)
 
     @property
@@ -368,12 +373,9 @@ class Session:
         lines = list(self._journal.lines())
         self._stored = iter(lines)
         self._open(opened)
-        try:
-            for time_ns, given in given_again(self._store, self.source, _instructed(lines)):
-                self.advance_to(time_ns)
-                self.engine.instruct(given, time_ns)
-        except InstructionGone as error:
-            raise Diverged(f"{self.day}: {error}") from error
+        for time_ns, given in given_again(_instructed(lines)):
+            self.advance_to(time_ns)
+            self.engine.instruct(given, time_ns)
         self.advance_to(from_document(load_document(lines[-1])).time_ns + 1)
         if self._stored is not None and next(self._stored, None) is not None:
             raise Diverged(f"{self.day}: after event {self.portfolio.seq} more is stored than happens")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import rules_from_document, to_line, value_to_document
 from assets.arbitrage.events import EntryRefused, Event, SessionOpened, TradeProposed
-from assets.arbitrage.instructions import InstructionGone, given_again
+from assets.arbitrage.instructions import contradictions, given_again
 from assets.arbitrage.metrics import DayTally, portfolio_metrics
 from assets.arbitrage.performance import performance_record
 from assets.arbitrage.portfolio import Portfolio
@@ -225,8 +225,8 @@ def daily_metrics(day: StoredDay) -> Document:
 
 
 def log_replays(day: StoredDay) -> list[str]:
-    """Whether the feed and the stored instructions give the day's log again, byte for byte (Property 6 with it: what
-    should be left is left).
+    """Whether the feed and the instructions that the log took give it again, byte for byte (Property 6 with it: what
+    should be left is left), and what is still stored of those instructions is what it took.
 
     A sentence for the first difference. Of a live feed nothing can be said: raises NotOver.
     """
@@ -236,11 +236,8 @@ def log_replays(day: StoredDay) -> list[str]:
 
 
 def _differences(day: StoredDay) -> Iterator[str]:
-    try:
-        again = iter(replayed(day))
-    except InstructionGone as error:
-        yield str(error)
-        return
+    yield from contradictions(day.desk.store, day.desk.source, day.events)
+    again = iter(replayed(day))
     for event in day.events:
         other = next(again, None)
         if other is None or to_line(other) != to_line(event):
@@ -251,9 +248,7 @@ def _differences(day: StoredDay) -> Iterator[str]:
 
 
 def replayed(day: StoredDay) -> list[Event]:
-    """The day's events as they come out of its feed and its instructions now, stored nowhere. Raises InstructionGone
-    when one that was taken is no longer stored."""
+    """The day's events as they come out of its feed now and the instructions that its log took, stored nowhere."""
     events: list[Event] = []
-    given = given_again(day.desk.store, day.desk.source, day.events)
-    rehearsed(day.desk.feed, day.opened, day.before(), events.append, given)
+    rehearsed(day.desk.feed, day.opened, day.before(), events.append, given_again(day.events))
     return events

@@ -1,6 +1,7 @@
 """A day with instructions in it: whatever is killed when, each becomes one event, and the day comes out again."""
 
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -141,17 +142,36 @@ def test_the_feed_and_the_instructions_give_the_day_again_byte_for_byte(whole: M
     assert trading_day.replayed(day) == day.events
 
 
-def test_an_instruction_of_the_log_that_is_gone_or_another_is_found_out(whole: MemoryStore) -> None:
-    key = "arbitrage/simulated/instructions/00000001.json"
+def test_the_log_has_all_that_is_needed_and_an_instruction_that_is_stored_as_another_is_found_out(
+    whole: MemoryStore,
+) -> None:
     gone, other = whole.copy(), whole.copy()
-    gone.delete(key)
-    (found,) = trading_day.log_replays(StoredDay(desk_of(gone, feed()), DAY))
-    assert "instruction 1, which event" in found
-    assert "is not stored" in found
+    for number in range(1, len(GIVEN) + 1):
+        gone.delete(f"arbitrage/simulated/instructions/{number:08d}.json")
+    day = StoredDay(desk_of(gone, feed()), DAY)
+    assert trading_day.log_replays(day) == []
+    assert trading_day.replayed(day) == day.events
+    key = "arbitrage/simulated/instructions/00000001.json"
     document = load_document(other.read(key).data)
     other.write(key, dump_document(document | {"amount": Decimal("5000.26")}))
-    (found,) = trading_day.log_replays(StoredDay(desk_of(other, feed()), DAY))
-    assert "is stored as FlowPosted and comes out otherwise" in found
+    assert trading_day.log_replays(StoredDay(desk_of(other, feed()), DAY)) == [
+        "instruction 1 was taken as deposit 5000.25 and is stored as deposit 5000.26"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"reason": "only 1 is available"}, {"asked": "withdraw 1"}, {"asked": "resume"}, {"asked": "steal 5"}]
+)
+def test_a_refusal_that_would_not_have_been_is_found_out(whole: MemoryStore, changes: dict[str, str]) -> None:
+    """What a log says it was told is believed where nothing else is stored; what became of it is computed."""
+    store = whole.copy()
+    store.delete("arbitrage/simulated/instructions/00000003.json")
+    day = StoredDay(desk_of(store, feed()), DAY)
+    refused = taken(store)[2]
+    assert isinstance(refused, InstructionRefused)
+    day.events[refused.seq] = replace(refused, **changes)
+    (found,) = trading_day.log_replays(day)
+    assert found == f"event {refused.seq} is stored as InstructionRefused and comes out otherwise"
 
 
 @pytest.mark.parametrize("seconds", [1.7, 11])
@@ -188,16 +208,27 @@ def test_the_view_of_a_resumed_session_knows_what_became_of_them(whole: MemorySt
     assert view.net_flows == Decimal("-1987.750001")
 
 
-def test_without_the_instruction_a_killed_day_is_folded_and_gone_on_with(
-    whole: MemoryStore, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_the_instruction_a_killed_day_is_computed_anew_all_the_same(whole: MemoryStore) -> None:
     store = whole.copy()
     store.delete(day_key("simulated", DAY, "closing.json"))
     store.delete("arbitrage/simulated/instructions/00000004.json")
     session = Session(desk_of(store, feed()), DAY, 0)
-    assert session.resumed == "recovered"
-    assert "instruction 4, which event" in caplog.text
+    assert session.resumed == "replayed"
     assert (session.portfolio.taken, session.portfolio.net_flows) == (5, Decimal("-1987.750001"))
+
+
+def test_of_very_many_some_are_taken_at_a_time_and_all_in_the_end() -> None:
+    """Each is a read, and the market waits meanwhile."""
+    store = MemoryStore()
+    session = Session(desk_of(store, feed()), DAY, 0)
+    for _ in range(40):
+        ask(store, Kind.DEPOSIT, "1")
+    found = []
+    for second in range(4):
+        session.advance_to(MARKET_NS + second * NANOSECONDS)
+        session.take_instructions()
+        found.append(session.portfolio.taken)
+    assert found == [16, 32, 40, 40]
 
 
 # --- kills ---
