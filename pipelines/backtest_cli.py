@@ -1,7 +1,7 @@
 """Backtests on the command line: ``desk backtest`` and ``desk import-report``."""
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import simplejson
 
 from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
 
+_DAY = timedelta(days=1)
 
-def _instant(context: click.Context, option: click.Parameter, text: str | None) -> datetime | None:  # noqa: ARG001
-    """A UTC day (its first instant) or an instant with its offset."""
+
+def _when(context: click.Context, option: click.Parameter, text: str | None) -> date | None:  # noqa: ARG001
+    """A UTC day, or an instant (a datetime) with its offset."""
     if text is None:
         return None
     try:
@@ -24,7 +26,20 @@ def _instant(context: click.Context, option: click.Parameter, text: str | None) 
         return instant.astimezone(UTC)
     if len(text) > len("2025-01-31"):
         raise click.BadParameter(f"{text!r} has no offset: write {text}Z for UTC")
-    return instant.replace(tzinfo=UTC)
+    return instant.date()
+
+
+def _instant(when: date | None, recorded: datetime, day: timedelta) -> datetime:
+    """A day's 00:00, or ``recorded``, where the recording begins (ends), if that lies within the day after (before) it.
+
+    ``day`` is the way from 00:00 to the other end of that day. The first close of a day is known after its 00:00, and
+    who asks for the day means what is recorded of it.
+    """
+    if when is None or isinstance(when, datetime):
+        return when or recorded
+    midnight = datetime.combine(when, time(), UTC)
+    first, last = sorted((midnight, midnight + day))
+    return recorded if first < recorded < last else midnight
 
 
 @click.command()
@@ -42,12 +57,13 @@ def _instant(context: click.Context, option: click.Parameter, text: str | None) 
     help="Folder of recorded one-minute bars and exchange filters, as for `desk replay`.",
 )
 @click.option(
-    "--from", "begin", metavar="WHEN", callback=_instant,
-    help="UTC day (2025-01-05) or instant (2025-01-05T12:00Z) to begin at (default: where the recording begins).",
+    "--from", "first", metavar="WHEN", callback=_when,
+    help="UTC day (2025-01-05) or instant (2025-01-05T12:00Z) to begin at (default: where the recording begins). Every "
+    "symbol traded from there on must be flat by then.",
 )  # fmt: skip
 @click.option(
-    "--to", "end", metavar="WHEN", callback=_instant,
-    help="Likewise where to end; a day is its 00:00 (default: where the recording ends).",
+    "--to", "last", metavar="WHEN", callback=_when,
+    help="Likewise where to end; a day is its 00:00, so not included (default: where the recording ends).",
 )  # fmt: skip
 @click.option("--capital", help="Starting capital in DESK_REPORTING_CURRENCY (default: DESK_INITIAL_CAPITAL).")
 @click.option(
@@ -58,8 +74,8 @@ def backtest(
     name: str,
     signals: Path,
     bars: Path,
-    begin: datetime | None,
-    end: datetime | None,
+    first: date | None,
+    last: date | None,
     capital: str | None,
     step_minutes: int,
 ) -> None:
@@ -67,8 +83,9 @@ def backtest(
 
     Fills, fees and the book are those of paper trading; each signal sees only what was known before its time. A symbol
     has to be recorded from its first signal to where its position ends; bars missing there are counted, and more than
-    one in twenty refuses the run. A name is written once: the same backtest may be run again, another one needs
-    another name.
+    one in twenty refuses the run. A run begins flat: where earlier signals leave a symbol held that it would trade, it
+    is refused, as their exit would be taken for an opening. A name is written once: the same backtest may be run again,
+    another one needs another name.
     """
     from assets.accounting.instrument import NotADecimal, parse_decimal
     from assets.desk.desk import paper_venue
@@ -96,7 +113,7 @@ def backtest(
                 step=timedelta(minutes=step_minutes),
                 stale_mark_seconds=settings.stale_mark_seconds,
             )
-            begin, end = begin or market.start, end or market.end
+            begin, end = _instant(first, market.start, _DAY), _instant(last, market.end, -_DAY)
             if not market.start <= begin <= end <= market.end:
                 raise BacktestRefused(
                     f"{begin} to {end} is no part of what is recorded, {market.start} to {market.end}"

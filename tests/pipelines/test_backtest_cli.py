@@ -89,6 +89,9 @@ def test_what_cannot_be_run_is_one_line_and_stores_nothing(folder: Path, signals
 
 
 def test_a_part_of_the_recording_is_run(folder: Path) -> None:
+    early = "2026-03-01T0{}:00:00Z,BTC/USDT,{},trend,0.8,20,\n"
+    rows = SIGNALS.splitlines(keepends=True)
+    (folder / "signals.csv").write_text("".join([rows[0], early.format(5, "buy"), early.format(6, "sell"), *rows[2:]]))
     result = run(folder, "part", "--from", "2026-03-02", "--to", "2026-03-02T13:00:00+01:00")
     assert result.exit_code == 0, result.output
     assert "signal 1 BTC/USDT: refused, outside_period" in result.output
@@ -98,6 +101,33 @@ def test_a_part_of_the_recording_is_run(folder: Path) -> None:
     assert results["coverage"]["BTC/USDT"]["start"] == "2026-03-02T05:00:00.000000+00:00"
     assert results["coverage"]["BTC/USDT"]["end"] == period["end"]
     assert desk(import_report, folder / "store" / "reports" / "part").exit_code == 0
+
+
+def test_a_period_that_begins_within_a_position_is_refused_with_the_signal_that_opened_it(folder: Path) -> None:
+    result = run(folder, "part", "--from", "2026-03-02")
+    assert result.exit_code == 3
+    assert "BTC/USDT may be held at 2026-03-02 00:00:00+00:00" in result.output
+    assert "signal '1' of 2026-03-01 05:00:00+00:00" in result.output
+    assert result.output.count("\n") == 1
+    assert not (folder / "store" / "reports").exists()
+
+
+@pytest.mark.parametrize("minutes", [MINUTES, MINUTES - 30])
+def test_a_day_that_is_recorded_in_part_begins_and_ends_where_the_recording_does(folder: Path, minutes: int) -> None:
+    bars = folder / "bars" / "BTCUSDT.parquet"
+    pq.write_table(pq.read_table(bars).slice(0, minutes), bars)
+    result = run(folder, "whole", "--from", "2026-03-01", "--to", "2026-03-04")
+    assert result.exit_code == 0, result.output
+    stored = folder / "store" / "reports" / "whole" / "results.json"
+    period = load_document(stored.read_bytes())["period"]
+    assert run(folder, "default").exit_code == 0
+    assert load_document(Path(str(stored).replace("whole", "default")).read_bytes())["period"] == period
+    for option, when in (
+        ("--from", "2026-02-28"), ("--from", "2026-03-01T00:00Z"), ("--from", "2026-03-04T00:01Z"),
+        ("--to", "2026-03-05"), ("--to", "2026-03-01"), ("--to", "2026-03-04T00:01Z"),
+    ):  # fmt: skip
+        refused = run(folder, "other", option, when)
+        assert (refused.exit_code, "is no part of what is recorded" in refused.output) == (3, True), (option, when)
 
 
 def test_a_symbol_recorded_for_its_own_span_only_is_run_and_its_gap_told(folder: Path) -> None:

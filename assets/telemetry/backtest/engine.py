@@ -3,12 +3,13 @@
 A signal at time t is sized, checked and filled against what was known strictly before t. Funding is booked with the
 quantity held strictly before each settlement. Where two things happen at one instant, funding comes first, then
 signals in the order given, then the point of the equity curve. What cannot be traded is refused with a reason and
-stays in the report: as many signals come out as went in.
+stays in the report: as many signals come out as went in. A run begins flat: where signals before it leave a symbol
+held that it has signals for, it is refused, as the exit would be taken for an opening.
 """
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -153,7 +154,8 @@ class BacktestEngine:
         Raises MixedCurrencies when signals or contracts are not all quoted in ``currency``; BadSignals for a signal no
         desk could understand; InsufficientCoverage when the market lacks too much of a symbol from its first signal of
         the period to its last, or to ``end`` where it is held until then; Insolvent when a point of the curve is not
-        above zero; BacktestRefused when the period is empty.
+        above zero; BacktestRefused when the period is empty, or when a symbol that it has signals for may be held where
+        it begins: those before do not cancel out, or one of them states a notional.
         """
         if start.utcoffset() != timedelta(0) or end.utcoffset() != timedelta(0) or end < start:
             raise BacktestRefused(f"the period must run forward in UTC, got {start} to {end}")
@@ -181,6 +183,7 @@ class BacktestEngine:
                     asked.setdefault(instrument.symbol, []).append(signal.time)
             else:
                 records[number] = _record(signal, None, "outside_period")
+        _require_flat(signals, resolved, asked.keys(), start)
         points = {start + number * self._step for number in range((end - start) // self._step + 1)} | {end}
         for instant in sorted(points | set(due)):
             self._settle(instant, traded)
@@ -392,6 +395,38 @@ def _require_readable(signals: Sequence[Signal]) -> None:
         if problem:
             raise BadSignals(f"signal {signal.signal_id!r}: {problem}")
         seen.add(signal.signal_id)
+
+
+def _require_flat(
+    signals: Sequence[Signal],
+    resolved: Mapping[str, tuple[Instrument | None, str]],
+    symbols: Collection[str],
+    start: datetime,
+) -> None:
+    """Raise BacktestRefused where the signals before ``start`` leave one of ``symbols`` held, or nobody can tell."""
+    opened: dict[str, Signal] = {}  # the first since the symbol was last flat
+    held: dict[str, Decimal | None] = {}  # in whole lots; None: unknown, as what a notional bought is
+    for signal in sorted((each for each in signals if each.time < start), key=lambda each: each.time):
+        instrument, reason = resolved[signal.symbol]
+        if instrument is None or reason or instrument.symbol not in symbols:
+            continue
+        before = held.get(instrument.symbol, ZERO)
+        if before is None:
+            continue
+        if not before:
+            opened[instrument.symbol] = signal
+        if signal.quantity is None:
+            held[instrument.symbol] = None
+        else:
+            quantity = quantity_of(floor_lots(signal.quantity, instrument), instrument)
+            held[instrument.symbol] = EXACT.add(before, quantity if signal.side == "buy" else -quantity)
+    for symbol, quantity in held.items():
+        if quantity is None or quantity:
+            signal = opened[symbol]
+            raise BacktestRefused(
+                f"{signal.symbol} may be held at {start}, and its exit would be taken for an opening: begin no later "
+                f"than signal {signal.signal_id!r} of {signal.time}, or leave out the signals of that position"
+            )
 
 
 def quoted_in(symbol: str) -> str:

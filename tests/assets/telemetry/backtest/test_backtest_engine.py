@@ -91,7 +91,7 @@ def signal_lists(draw: st.DrawFn) -> list[Signal]:
     return [
         signal(
             f"s{each}",
-            draw(st.integers(-60, 60 * (LENGTH + 2))) / 60,
+            draw(st.integers(0, 60 * (LENGTH + 2))) / 60,
             draw(st.sampled_from(["buy", "sell"])),
             symbol=draw(st.sampled_from(["BTC/USDT", "ETH_USDT", "ETHUSDT", "DOGE/USDT"])),
             strategy=draw(st.sampled_from(["trend", "carry"])),
@@ -402,6 +402,50 @@ def test_who_asks_for_nothing_is_not_refused() -> None:
     assert list(report.coverage) == ["BTC/USDT"]
     assert [record.reason for record in report.signals] == ["", "outside_period"]
     assert run(market, [], least_coverage=D(1)).coverage == {}
+
+
+EARLIER = {"quantity": D("0.5003")}  # less than a step above half a contract
+NOTIONAL: dict[str, Any] = {"quantity": None, "notional": D(50)}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [signal("in", -5)],
+        [signal("in", -5, "sell")],
+        [signal("in", -5), signal("part", -4, "sell", quantity=D("0.3"))],
+        [signal("part", -4, "sell", quantity=D("0.3")), signal("in", -5)],  # a file need not be sorted
+        [signal("old", -9), signal("flat", -8, "sell"), signal("in", -5), signal("more", -4)],
+        [signal("in", -9), signal("turned", -5, "sell", quantity=D(1))],
+        [signal("in", -5, symbol="BTCUSDT")],  # another spelling
+        [signal("in", -5, **NOTIONAL), signal("out", -4, "sell", **NOTIONAL)],  # nobody knows how much that leaves
+        [signal("in", -5), signal("out", -4, "sell", **NOTIONAL)],
+    ],
+)
+def test_a_signal_of_a_position_from_before_the_period_is_not_taken_for_an_opening(before: list[Signal]) -> None:
+    market = PathMarket({"BTCUSDT": flat("100", LENGTH)})
+    machine = engine(market)
+    with pytest.raises(BacktestRefused, match=f"{before[0].symbol} .* signal 'in' of 2"):
+        machine.run([*before, signal("exit", 5, "sell")], START, END)
+    # Without a signal in the period nothing is traded, so nothing is mistaken for anything.
+    assert run(market, before).trades == ()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [signal("in", -5), signal("out", -4, "sell")],
+        [signal("in", -5, **EARLIER), signal("out", -4, "sell")],
+        [signal("dust", -5, quantity=D("0.0001"))],
+        [signal("other", -5, symbol="ETH/USDT")],
+        [signal("unknown", -5, symbol="DOGE/USDT")],
+    ],
+)
+def test_a_symbol_that_is_flat_when_the_period_begins_is_traded(before: list[Signal]) -> None:
+    market = PathMarket({"BTCUSDT": flat("100", LENGTH), "ETHUSDT": flat("100", LENGTH)})
+    report = run(market, [*before, signal("in now", 5), signal("out now", 6, "sell")])
+    assert [record.reason for record in report.signals] == [*["outside_period"] * len(before), "", ""]
+    assert results_document(report)["round_trips"]["open"] == 0
 
 
 def test_signals_are_read_from_a_file() -> None:
