@@ -151,6 +151,7 @@ class Trader:
         if now_ns // NANOSECONDS != self._asked:
             self._asked = now_ns // NANOSECONDS
             session.take_instructions()
+        session.take_missed()
         self._store(session.flush)
         if now_ns >= session.end_ns:
             self._end(session)

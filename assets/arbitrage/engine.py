@@ -59,7 +59,7 @@ from assets.arbitrage.model import (
     SimulatedOrder,
     TradeStatus,
 )
-from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Pair, Stage, Step
+from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Pair, Stage, Step, places
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
@@ -859,14 +859,15 @@ class Engine:
             quantity = leg.held_before if leg.changed_ns == now_ns else leg.held
             if not quantity:
                 continue
-            amount = self._pay_funding(trade.trade_id, leg.leg, quantity, event)
-            trade.funding = EXACT.add(trade.funding, amount)
-            trade.watch = None
+            if self.portfolio.funded_late(trade.trade_id, leg.leg, now_ns):
+                self.rejected["funding_twice"] += 1
+                continue
+            self._pay_funding(trade.trade_id, leg.leg, quantity, event)
             self._check_capital(now_ns)
 
     def _pay_funding(
         self, trade_id: str, leg: Leg, quantity: int, event: FundingSettled, booked_ns: int | None = None
-    ) -> Decimal:
+    ) -> None:
         """Log what a leg that held ``quantity`` is paid; at ``booked_ns`` where the settlement lies in the past."""
         listing = self.listings[event.listing]
         amount = funding_payment(leg, quantity, event.mark, event.rate)
@@ -885,14 +886,20 @@ class Engine:
                 settled_ns=None if booked_ns is None else event.time_ns,
             )
         )
-        return amount
+        trade = self._trades.get(trade_id)
+        if trade is not None:  # else it is one that is left alone
+            trade.funding = EXACT.add(trade.funding, amount)
+            trade.watch = None
 
-    def _book_missed(self, settled: Sequence[FundingSettled], now_ns: int) -> None:
-        """Pay at ``now_ns`` what was settled before, oldest first, to the legs that are still owed it."""
+    def book_missed(self, settled: Sequence[FundingSettled], now_ns: int) -> None:
+        """Pay at ``now_ns`` what was ``settled`` before, oldest first, to the legs that are still owed it: after all
+        that was due before ``now_ns``, and before what happens then."""
+        self._timers.run_before(now_ns)
+        self._now_ns = max(self._now_ns, now_ns)
         for event in sorted(settled):
             listing = self.listings[event.listing]
             for value in self.portfolio.open_trades:
-                for leg, place in _places(value).items():
+                for leg, place in places(value).items():
                     quantity = to_units(self.portfolio.unfunded(value.id, leg, event.time_ns))
                     if quantity and place == (listing.venue, listing.symbol):
                         self._pay_funding(value.id, leg, quantity, event, now_ns)
@@ -938,9 +945,8 @@ class Engine:
 
     # After a restart
 
-    def recover(self, now_ns: int, settled: Sequence[FundingSettled] = ()) -> None:
-        """Take up the portfolio's open trades at ``now_ns`` without the feed's past. All that is known of it is what
-        was ``settled``, before ``now_ns``: that is booked first.
+    def recover(self, now_ns: int) -> None:
+        """Take up the portfolio's open trades at ``now_ns`` without the feed's past.
 
         Orders that were working are gone with the process that simulated them and are logged as cancelled
         (``restart``). An entry of which nothing filled is abandoned; legs that differ are hedged as soon as their books
@@ -952,13 +958,12 @@ class Engine:
         """
         self._timers.run_through(now_ns)
         self._now_ns = max(self._now_ns, now_ns)
-        self._book_missed(settled, now_ns)
         left: list[str] = []
         for value in self.portfolio.open_trades:
             for order in value.orders.values():
                 if order.status is OrderStatus.PENDING:
                     self._emit(OrderCancelled(self._seq, now_ns, order.id, "restart"))
-            if unlisted := [place for place in _places(value).values() if place not in self._indices]:
+            if unlisted := [place for place in places(value).values() if place not in self._indices]:
                 self._unlisted += [" ".join(place) for place in unlisted]
                 left.append(f"{' and '.join(map(' '.join, unlisted))} (trade {value.id})")
                 continue
@@ -976,7 +981,7 @@ class Engine:
 
     def _restored(self, value: PaperTrade) -> OpenTrade:
         legs = {}
-        for name, place in _places(value).items():
+        for name, place in places(value).items():
             index = self._indices[place]
             legs[name] = OpenLeg(name, index, self.listings[index], 0)
         pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
@@ -1095,14 +1100,6 @@ class Engine:
     def _drop(self, order: OpenOrder) -> None:
         order.trade.live.remove(order)
         del self._orders[order.order_id]
-
-
-def _places(value: PaperTrade) -> dict[Leg, tuple[str, str]]:
-    """Venue and symbol of each leg."""
-    return {
-        Leg.LONG: (value.long_exchange, value.long_symbol),
-        Leg.SHORT: (value.short_exchange, value.short_symbol),
-    }
 
 
 def _money(squared: int) -> Decimal:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from assets.accounting.precision import ZERO
 from assets.arbitrage.exits import ExitWatch
-from assets.arbitrage.model import Leg, OrderSide, Purpose
+from assets.arbitrage.model import Leg, OrderSide, PaperTrade, Purpose
 from assets.arbitrage.timers import Handle
 from resources.feed import Listing, to_units
 
@@ -198,3 +198,11 @@ class Step(NamedTuple):
     leg: OpenLeg
     side: OrderSide
     size: int
+
+
+def places(trade: PaperTrade) -> dict[Leg, tuple[str, str]]:
+    """Venue and symbol of each leg."""
+    return {
+        Leg.LONG: (trade.long_exchange, trade.long_symbol),
+        Leg.SHORT: (trade.short_exchange, trade.short_symbol),
+    }

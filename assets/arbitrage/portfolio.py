@@ -7,9 +7,12 @@ event. Fees and funding are posted as they come. A log that cannot have happened
 The cost of an event does not grow with the number of trades closed before it.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, localcontext
+from operator import itemgetter
 from typing import Any
 
 from assets.accounting.precision import EXACT, POSTED, ZERO, divided, logged, posted, quotient
@@ -71,17 +74,27 @@ class Holding:
 
 
 class _LegFold:
-    """One leg under way. ``before`` is what it held strictly before ``filled_ns``, its newest fill's time;
-    ``funded_ns`` is when the newest settlement was that this session booked."""
+    """One leg under way. ``fills`` are the instants at which it was filled and what it held after each, in their order;
+    ``funded`` the settlements that were paid, and whether late. Nothing settled before ``owed_ns`` is owed any more."""
 
-    __slots__ = ("before", "cash", "filled_ns", "funded_ns", "opened_notional", "opened_size", "quantity")
+    __slots__ = ("cash", "fills", "funded", "opened_notional", "opened_size", "owed_ns", "quantity")
 
     def __init__(self) -> None:
-        self.quantity = self.cash = self.opened_size = self.opened_notional = self.before = ZERO
-        self.filled_ns = self.funded_ns = -1
+        self.quantity = self.cash = self.opened_size = self.opened_notional = ZERO
+        self.fills: list[tuple[int, Decimal]] = []
+        self.funded: dict[int, bool] = {}
+        self.owed_ns = 0
+
+    def hold(self, time_ns: int, quantity: Decimal) -> None:
+        """From a fill at ``time_ns`` on it holds ``quantity``."""
+        if self.fills and self.fills[-1][0] == time_ns:
+            self.fills.pop()
+        self.fills.append((time_ns, quantity))
+        self.quantity = quantity
 
     def held_before(self, time_ns: int) -> Decimal:
-        return self.before if self.filled_ns == time_ns else self.quantity
+        earlier = bisect_left(self.fills, time_ns, key=itemgetter(0))
+        return self.fills[earlier - 1][1] if earlier else ZERO
 
     def entry_price(self) -> Decimal | None:
         """The average price of what opened the leg."""
@@ -234,6 +247,7 @@ class Portfolio:
         self._open: dict[str, _TradeFold] = {}
         self._closed: list[PaperTrade] = []
         self._closed_by_id: dict[str, PaperTrade] = {}
+        self._closed_legs: dict[str, dict[Leg, _LegFold]] = {}
         self._abandoned: set[str] = set()
         self._trade_of: dict[str, str] = {}
 
@@ -277,16 +291,22 @@ class Portfolio:
         return tuple(trade_id for trade_id, trade in self._open.items() if trade.naked())
 
     def unfunded(self, trade_id: str, leg: Leg, settled_ns: int) -> Decimal:
-        """The quantity on which a leg of an open trade is still owed a settlement of the past: what it held strictly
-        before, 0 where the settlement has been booked or the leg has been traded since. Raises LogError when the trade
-        is not open.
+        """The quantity on which a leg is still owed a settlement of the past: what it held strictly before, 0 where the
+        settlement has been booked. Of a trade that was closed in this session: what it was never paid. Raises LogError
+        for any other that is not open.
 
         A live settlement was booked when it was handed over, up to a second late: one so near is the same one.
         """
-        fold = self._trade(trade_id).legs[leg]
-        if settled_ns <= fold.funded_ns + NANOSECONDS or settled_ns < fold.filled_ns:
+        fold = (self._closed_legs.get(trade_id) or self._trade(trade_id).legs)[leg]
+        if settled_ns < fold.owed_ns or any(abs(settled_ns - paid_ns) <= NANOSECONDS for paid_ns in fold.funded):
             return ZERO
         return fold.held_before(settled_ns)
+
+    def funded_late(self, trade_id: str, leg: Leg, handed_over_ns: int) -> bool:
+        """Whether a settlement that a feed hands over is one that has been booked from its venue's history. Raises
+        LogError when the trade is not open."""
+        funded = self._trade(trade_id).legs[leg].funded
+        return any(late and abs(handed_over_ns - paid_ns) <= NANOSECONDS for paid_ns, late in funded.items())
 
     def price_pnl_at(self, trade_id: str, long_price: Decimal, short_price: Decimal) -> Decimal:
         """Price P&L of an open trade if what it holds were sold at ``long_price`` and bought back at ``short_price``:
@@ -341,9 +361,10 @@ class Portfolio:
             portfolio.source = _text(document["source"])
             portfolio.halted = _text(document["halted"])
             portfolio.taken = _whole(document.get("taken", 0), False)  # a day closed before there were any took none
-            portfolio._carried = _text(document["day"]), _text(document["log_sha256"])
+            day = _text(document["day"])
+            portfolio._carried = day, _text(document["log_sha256"])
             for trade_document in document["trades"]:
-                trade = _trade_from_document(trade_document)
+                trade = _trade_from_document(trade_document, day)
                 portfolio._open[trade.proposal.trade_id] = trade
                 portfolio._trade_of |= dict.fromkeys(trade.orders, trade.proposal.trade_id)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -538,10 +559,8 @@ class Portfolio:
         if not opening and event.size > leg.quantity:
             raise _impossible(event, f"it closes {event.size} of the {leg.quantity} that the {order.leg} leg holds")
         self._put(trade, _with_fill(order, event))
-        if leg.filled_ns != event.time_ns:
-            leg.filled_ns, leg.before = event.time_ns, leg.quantity
         notional = event.size * event.price
-        leg.quantity += event.size if opening else -event.size
+        leg.hold(event.time_ns, leg.quantity + (event.size if opening else -event.size))
         leg.cash -= notional * order.side.sign
         if opening:
             leg.opened_size += event.size
@@ -630,7 +649,7 @@ class Portfolio:
         _check_market(event, trade.proposal)
         leg, settled_ns = trade.legs[event.leg], event.time_ns
         if event.settled_ns is None:
-            held = leg.held_before(settled_ns)
+            held = ZERO if self.funded_late(event.trade_id, event.leg, settled_ns) else leg.held_before(settled_ns)
         else:
             settled_ns = event.settled_ns
             held = self.unfunded(event.trade_id, event.leg, settled_ns)
@@ -639,7 +658,7 @@ class Portfolio:
         due = posted(-event.leg.opening_side.sign * event.quantity * event.mark * event.rate)
         if event.quantity <= 0 or event.quantity != held or event.amount != due:
             raise _impossible(event, f"{event.amount} on {event.quantity}, where {held} was held and {due} is due")
-        leg.funded_ns = settled_ns
+        leg.funded[settled_ns] = event.settled_ns is not None
         trade.funding += event.amount
         trade.made = None
         self.funding += event.amount
@@ -666,6 +685,7 @@ class Portfolio:
         self._release(trade)
         self._closed.append(trade.value())
         self._closed_by_id[event.trade_id] = trade.value()
+        self._closed_legs[event.trade_id] = trade.legs
         self.cumulative_pnl += actual
         self.gross_profit += actual + cost
         self.leg_out_total_loss += cost
@@ -804,7 +824,7 @@ _AMOUNTS = (
     "leg_out_total_loss",
 )
 _COUNTS = ("win_count", "loss_count", "break_even_count", "leg_out_count")
-_LEG_AMOUNTS = ("quantity", "cash", "opened_size", "opened_notional", "before")
+_LEG_AMOUNTS = ("quantity", "cash", "opened_size", "opened_notional")
 _TRADE_AMOUNTS = ("quantity", "fees", "funding", "price_pnl", "leg_out_cost")
 
 
@@ -819,14 +839,15 @@ def _trade_document(trade: _TradeFold) -> Document:
         "orders": [value_to_document(order) for order in trade.orders.values()],
         "leg_outs": [value_to_document(leg_out) for leg_out in trade.leg_outs.values()],
         "legs": {
-            name.value: {amount: getattr(leg, amount) for amount in _LEG_AMOUNTS} | {"filled_ns": leg.filled_ns}
+            name.value: {amount: getattr(leg, amount) for amount in _LEG_AMOUNTS}
+            | {"fills": [list(fill) for fill in leg.fills], "funded": list(leg.funded)}
             for name, leg in trade.legs.items()
         },
     }
     return document
 
 
-def _trade_from_document(document: Mapping[str, Any]) -> _TradeFold:
+def _trade_from_document(document: Mapping[str, Any], day: str) -> _TradeFold:
     proposal = from_document(document["proposal"])
     if not isinstance(proposal, TradeProposed):
         raise ValueError(f"a trade begins with TradeProposed, not {type(proposal).__name__}")
@@ -848,7 +869,16 @@ def _trade_from_document(document: Mapping[str, Any]) -> _TradeFold:
         stored = document["legs"][name.value]
         for amount in _LEG_AMOUNTS:
             setattr(leg, amount, _number(stored[amount]))
-        leg.filled_ns = _whole(stored["filled_ns"], False)
+        if "fills" in stored:
+            for time_ns, quantity in stored["fills"]:
+                leg.hold(_whole(time_ns, False), _number(quantity))
+            leg.funded = dict.fromkeys((_whole(paid_ns, False) for paid_ns in stored["funded"]), False)
+        else:  # of a day that was closed when neither was carried: what was settled in it is not owed
+            quantity = leg.quantity
+            leg.hold(-1, _number(stored["before"]))
+            leg.hold(_whole(stored["filled_ns"], False), quantity)
+            end = datetime.combine(date.fromisoformat(day), time(), UTC) + timedelta(days=1)
+            leg.owed_ns = int(end.timestamp()) * NANOSECONDS
     return trade
 
 

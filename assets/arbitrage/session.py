@@ -3,7 +3,7 @@
 A killed session is begun again from its log. Where the feed can be asked again (a recording, the simulation) the day is
 computed anew from its start, what people instructed given at the times at which it was taken, and every stored event
 must come out the same, byte for byte. Where it cannot (a live feed), or does not give them again, the stored events are
-folded, what venues say that they settled meanwhile is paid, what was under way is put right (``Engine.recover``) and
+folded, what was under way is put right (``Engine.recover``), what venues say that they settled meanwhile is paid and
 the day goes on from now.
 """
 
@@ -18,6 +18,7 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
 from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import Event, SessionOpened, Valued
+from assets.arbitrage.funding import MissedFunding
 from assets.arbitrage.instructions import TAKEN, Given, given_after, given_again
 from assets.arbitrage.journal import Journal
 from assets.arbitrage.model import Leg
@@ -29,9 +30,7 @@ from resources.documents import Document, load_document
 from resources.feed import (
     NANOSECONDS,
     Feed,
-    FeedError,
     FeedEvent,
-    FundingSettled,
     Listing,
     SettlementHistory,
     from_units,
@@ -44,7 +43,8 @@ _log = logging.getLogger(__name__)
 DAY_NS = 86_400 * NANOSECONDS
 # Events of a catch-up stored together: a segment of some hundred kilobytes.
 _SEGMENT = 1_000
-_UNTOLD = "%s: what %s settled on %s while nobody traded is not booked: %s"
+# A trade that goes on waits no longer for what was settled while it did not.
+_HISTORY_SECONDS = 2.0
 # Each is a read of its own, and the market waits meanwhile.
 _TAKEN_AT_ONCE = 16
 # What a stored line has that took an instruction.
@@ -135,14 +135,12 @@ def engine_of(
     return Engine(feed.listings, rules, write, portfolio, scanner(feed.listings, rules))
 
 
-def begin(
-    engine: Engine, opened: SessionOpened, write: Callable[[Event], None], settled: Sequence[FundingSettled] = ()
-) -> None:
-    """The first event, and what was carried over the night taken up; ``settled`` is the funding that it is owed."""
+def begin(engine: Engine, opened: SessionOpened, write: Callable[[Event], None]) -> None:
+    """The first event, and what was carried over the night taken up."""
     engine.portfolio.apply(opened)
     write(opened)
     if engine.portfolio.open_trades:
-        engine.recover(opened.time_ns, settled)
+        engine.recover(opened.time_ns)
 
 
 def rehearsed(
@@ -250,6 +248,12 @@ class Session:
         for given in islice(given_since, _TAKEN_AT_ONCE):
             self.engine.instruct(given, self.cursor_ns)
 
+    def take_missed(self) -> None:
+        """Pay what venues settled on open trades and nobody was handed over (``MissedFunding``), as far as it is told
+        by now, where the session stands: for a trader at the present. What is owed at its end the next day asks for."""
+        if self._missed is not None and self.cursor_ns < self.end_ns:
+            self._book_missed(self._missed)
+
     @property
     def opened(self) -> SessionOpened:
         """The first event of the day's log."""
@@ -337,10 +341,8 @@ class Session:
     def _open(self, opened: SessionOpened) -> None:
         """The state after ``opened``, and after taking up what it carries."""
         self._build(opened)
-        settled: list[FundingSettled] = []
-        if opened.carried_day:
-            settled = self._missed(start_of(opened.carried_day) + DAY_NS, opened.time_ns)
-        begin(self.engine, opened, self._write, settled)
+        begin(self.engine, opened, self._write)
+        self._look_for_missed(start_of(opened.carried_day) + DAY_NS if opened.carried_day else opened.time_ns)
 
     def _build(self, opened: SessionOpened) -> None:
         self._opened = opened
@@ -349,6 +351,7 @@ class Session:
         self.portfolio = portfolio_before(self._store, opened)
         self.engine = engine_of(self.feed, opened, self.portfolio, self._write)
         self.cursor_ns = opened.time_ns
+        self._missed: MissedFunding | None = None
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Valued):
@@ -390,35 +393,28 @@ class Session:
         stopped_ns = self.portfolio.time_ns
         went_on = stopped_ns + 1 if self.feed.repeatable else max(now_ns, stopped_ns)
         self.cursor_ns = min(went_on, self.end_ns)
-        self.engine.recover(self.cursor_ns, self._missed(stopped_ns, self.cursor_ns))
+        self.engine.recover(self.cursor_ns)
+        self._look_for_missed(stopped_ns)
 
-    def _missed(self, since_ns: int, until_ns: int) -> list[FundingSettled]:
-        """What was settled on the legs of the open trades from ``since_ns`` until before ``until_ns``, while nobody
-        traded, as far as their venues tell. The rest is not booked, and logged."""
-        trades, feed = self.portfolio.open_trades, self.feed
-        if since_ns >= until_ns:
-            return []
+    def _look_for_missed(self, stopped_ns: int) -> None:
+        """From now on, and at once where nobody has traded since ``stopped_ns``."""
+        feed, portfolio, now_ns = self.feed, self.portfolio, self.cursor_ns
         if not isinstance(feed, SettlementHistory):
-            if until_ns > since_ns + _HOUR_NS and trades:
+            if now_ns > stopped_ns + _HOUR_NS and portfolio.open_trades:
                 _log.warning("%s: trades were open while nobody traded; funding settled then is not booked", self.day)
-            return []
-        found: list[FundingSettled] = []
-        places = {(listing.venue, listing.symbol): index for index, listing in enumerate(feed.listings)}
-        held = [(trade.long_exchange, trade.long_symbol) for trade in trades]
-        held += [(trade.short_exchange, trade.short_symbol) for trade in trades]
-        for place in dict.fromkeys(held):
-            try:
-                if place not in places:
-                    raise FeedError("it is not listed any more")
-                settlements = feed.settled(places[place], since_ns, until_ns)
-            except FeedError as error:
-                _log.warning(_UNTOLD, self.day, *place, error)
-                continue
-            found += settlements.known
-            if untold := settlements.unknown:
-                ends = (str(datetime.fromtimestamp(time // NANOSECONDS, UTC)) for time in (untold[0], untold[-1]))
-                _log.warning(_UNTOLD, self.day, *place, f"{len(untold)} of {' to '.join(ends)} not known")
-        return found
+            return
+        self._missed = MissedFunding(feed, feed.listings, stopped_ns, now_ns)
+        if now_ns > stopped_ns:
+            self._missed.ask(portfolio, now_ns)
+            # A trade that is about to be closed is paid before, but what is naked does not wait for a venue's history.
+            if not portfolio.naked_trades():
+                self._missed.wait(_HISTORY_SECONDS)
+            self._book_missed(self._missed)
+
+    def _book_missed(self, missed: MissedFunding) -> None:
+        settled = missed.take(self.portfolio, self.cursor_ns)
+        if settled:
+            self.engine.book_missed(settled, self.cursor_ns)
 
     def _same_listings(self, opened: SessionOpened) -> bool:
         return tuple(listing_from_document(document) for document in opened.listings) == self.feed.listings

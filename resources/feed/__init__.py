@@ -9,6 +9,7 @@ every exchange's grid lies on them. Sizes are in units of the base asset, after 
 """
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -185,7 +186,8 @@ class Settlements(NamedTuple):
     """What a venue says that it settled on one listing.
 
     ``known``: each with its rate and mark, at its own instant, oldest first. ``unknown``: the instants of those whose
-    rate or mark nobody tells, and of those that are due, by the time between the two before, and not published yet.
+    rate or mark is not told, or not in time, and of those that are due, by the time between the two before, and not
+    published yet. Settlements are a minute or more apart.
     """
 
     known: tuple[FundingSettled, ...]
@@ -197,9 +199,10 @@ class SettlementHistory(Protocol):
     """A feed that cannot be asked again for its past, but for what was settled: venues publish that. A feed that can be
     asked again has settlements among its events and need not be one."""
 
-    def settled(self, listing: int, since_ns: int, until_ns: int) -> Settlements:
-        """Settlements on a listing with ``since_ns`` <= time < ``until_ns``. Raises FeedError when the venue does not
-        tell."""
+    def ask_settled(self, listing: int, since_ns: int, until_ns: int) -> Future[Settlements]:
+        """Begins to ask for the settlements on a listing with ``since_ns`` <= time < ``until_ns``, and does not wait:
+        who asks has trades to look after. The answer comes within half a minute, and is FeedError where the venue does
+        not tell. Raises FeedError when the feed is closed."""
         ...
 
 

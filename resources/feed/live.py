@@ -12,8 +12,8 @@ do not go backwards. Who opens within that lag pays as if he had been there, so 
 more than a second late, because this machine slept, is counted and not handed over. Nor is one whose rate or book was
 not known of late: nothing is made up.
 
-What was settled while nobody watched is asked for: the venue's history of rates says when, and at which; its mark price
-is in the answer (Binance), else it is where the minute candle of the settlement opened (``fetch_mark_ohlcv``).
+What was settled and not handed over can be asked for: the venue's history of rates says when, and at which; its mark
+price is in the answer (Binance), else it is where the minute candle of the settlement opened (``fetch_mark_ohlcv``).
 """
 
 import asyncio
@@ -52,7 +52,8 @@ ASSETS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "PEPE")
 _MILLISECOND = 1_000_000  # nanoseconds
 _MINUTE_NS = 60 * NANOSECONDS
 _CONNECT_SECONDS = 60.0  # to load the markets of all venues
-_HISTORY_SECONDS = 10.0  # to tell what was settled on one listing: who asks has trades open and nobody to watch them
+_HISTORY_SECONDS = 10.0  # to tell when something was settled on a listing, and as long for at which marks
+_CANDLES = 8  # asked for at a time of one listing
 _FUNDING_SECONDS = 60.0  # between questions for rates
 _FUNDING_AGE_NS = 600 * NANOSECONDS  # a rate older than this is not what was settled
 _MARK_AGE_NS = 60 * NANOSECONDS  # nor a book older than this what it was settled at
@@ -193,21 +194,13 @@ class LiveFeed:
             if event.time_ns >= start_ns:
                 yield event
 
-    def settled(self, listing: int, since_ns: int, until_ns: int) -> Settlements:
-        """What the venue published of its settlements on a listing with ``since_ns`` <= time < ``until_ns``.
-
-        Raises FeedError when it has no history, does not answer, or answers nonsense.
+    def ask_settled(self, listing: int, since_ns: int, until_ns: int) -> Future[Settlements]:
+        """Begins to ask what the venue published of its settlements on a listing with ``since_ns`` <= time <
+        ``until_ns``. The answer is FeedError when it has no history, does not answer, or answers nonsense; a mark price
+        that it does not tell in time makes a settlement one that is not known.
         """
         self._check_open()
-        line = self._lines[listing]
-        if not line.perpetual:
-            return Settlements((), ())
-        asked = asyncio.run_coroutine_threadsafe(self._settled(line, since_ns, until_ns), self._loop)
-        try:
-            return asked.result(_HISTORY_SECONDS)
-        except self._lost + _NONSENSE as error:
-            asked.cancel()
-            raise FeedError(f"live: the funding history of {line.symbol} is not told: {error!r}") from error
+        return asyncio.run_coroutine_threadsafe(self._settled(self._lines[listing], since_ns, until_ns), self._loop)
 
     def _arrived(self, end_ns: int) -> FeedEvent | None:
         """The next event, or None when the clock has reached ``end_ns`` and nothing from before it is left."""
@@ -397,42 +390,69 @@ class LiveFeed:
             self._hand_over(FundingSettled, line.index, expected.rate, mark)
 
     async def _settled(self, line: _Line, since_ns: int, until_ns: int) -> Settlements:
-        published = await self._published(line, since_ns - _BEFORE_NS, until_ns)
-        known: list[FundingSettled] = []
-        unknown: list[int] = []
-        for time_ns, answer in published.items():
-            if time_ns < since_ns:
-                continue
-            try:
-                rate = Decimal(str(answer["fundingRate"]))
-                mark = await self._mark(line, answer, time_ns) if is_sound_rate(rate) else None
-            except (KeyError, InvalidOperation):
-                mark = None
-            if mark is None:
-                unknown.append(time_ns)
-            else:
-                known.append(FundingSettled(time_ns, line.index, rate, mark))
+        if not line.perpetual:
+            return Settlements((), ())
+        try:
+            published = await self._published(line, since_ns - _BEFORE_NS, until_ns)
+        except self._lost + _NONSENSE as error:
+            raise FeedError(f"live: the funding history of {line.symbol} is not told: {error!r}") from error
+        several = asyncio.Semaphore(_CANDLES)
+        asked = {
+            time_ns: asyncio.ensure_future(self._settlement(line, answer, time_ns, several))
+            for time_ns, answer in published.items()
+            if time_ns >= since_ns
+        }
+        if asked:
+            _, late = await asyncio.wait(asked.values(), timeout=_HISTORY_SECONDS)
+            for each in late:
+                each.cancel()
+        told = {time_ns: each.result() if each.done() else None for time_ns, each in asked.items()}
+        unknown = [time_ns for time_ns, event in told.items() if event is None]
         if len(published) > 1:
             first_ns, *_, before_ns, last_ns = (next(iter(published)), *published)
             apart_ns = last_ns - before_ns
             unknown += range(first_ns - apart_ns, since_ns - 1, -apart_ns)  # of a venue that tells the newest only
             unknown += range(last_ns + apart_ns, until_ns, apart_ns)
-        return Settlements(tuple(known), tuple(sorted(unknown)))
+        return Settlements(tuple(event for event in told.values() if event is not None), tuple(sorted(unknown)))
 
     async def _published(self, line: _Line, since_ns: int, until_ns: int) -> dict[int, Mapping[str, Any]]:
-        """The venue's answers by instant, in order; page after page, since a venue tells so many at a time."""
+        """The venue's answers by instant, in order and a minute or more apart; page after page, since a venue tells so
+        many at a time. Of pages that do not come in time what came before them is told: two answers say what is due."""
         published: dict[int, Mapping[str, Any]] = {}
-        while since_ns < until_ns:
-            page = await line.exchange.fetch_funding_rate_history(line.symbol, since_ns // _MILLISECOND)
-            told = {int(answer["timestamp"]) * _MILLISECOND: answer for answer in page}
-            further = [time_ns for time_ns in sorted(told) if since_ns <= time_ns]
-            published |= {time_ns: told[time_ns] for time_ns in further if time_ns < until_ns}
-            if not further:
-                break
-            since_ns = further[-1] + _MILLISECOND
+        newest_ns = since_ns - _MINUTE_NS
+        try:
+            async with asyncio.timeout(_HISTORY_SECONDS):
+                while since_ns < until_ns:
+                    page = await line.exchange.fetch_funding_rate_history(line.symbol, since_ns // _MILLISECOND)
+                    told = {int(answer["timestamp"]) * _MILLISECOND: answer for answer in page}
+                    further = [time_ns for time_ns in sorted(told) if since_ns <= time_ns]
+                    if not further:
+                        break
+                    for time_ns in further:
+                        if time_ns < until_ns and time_ns >= newest_ns + _MINUTE_NS:
+                            published[time_ns] = told[time_ns]
+                            newest_ns = time_ns
+                    since_ns = further[-1] + _MILLISECOND
+        except self._lost:
+            if len(published) < 2:
+                raise
         if not published:
             raise ValueError("it is empty")
         return published
+
+    async def _settlement(
+        self, line: _Line, answer: Mapping[str, Any], time_ns: int, several: asyncio.Semaphore
+    ) -> FundingSettled | None:
+        """A settlement with its rate and mark; None where the venue does not tell either."""
+        try:
+            rate = Decimal(str(answer["fundingRate"]))
+        except (KeyError, InvalidOperation):
+            return None
+        if not is_sound_rate(rate):
+            return None
+        async with several:
+            mark = await self._mark(line, answer, time_ns)
+        return None if mark is None else FundingSettled(time_ns, line.index, rate, mark)
 
     async def _mark(self, line: _Line, answer: Mapping[str, Any], time_ns: int) -> int | None:
         """The mark price a settlement was at, in units (to the nearest); None where the venue does not tell."""
@@ -489,8 +509,8 @@ def _nanoseconds(interval: str) -> int:
 
 
 def _apart(earlier: int, later: int) -> int:
-    """Nanoseconds between two milliseconds. Raises ValueError when the later is not later."""
-    if later <= earlier:
+    """Nanoseconds between two settlements in milliseconds. Raises ValueError when it is less than a minute."""
+    if (later - earlier) * _MILLISECOND < _MINUTE_NS:
         raise ValueError(f"a settlement at {later} after one at {earlier}")
     return (later - earlier) * _MILLISECOND
 

@@ -340,7 +340,7 @@ def settled(exchange: ScriptedExchange, since_ns: int, until_ns: int, **feed_opt
     feed = live_feed(exchange, **feed_options)
     try:
         assert isinstance(feed, SettlementHistory)
-        return feed.settled(0, since_ns, until_ns)
+        return feed.ask_settled(0, since_ns, until_ns).result(60)
     finally:
         feed.close()
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from decimal import Decimal
 
@@ -45,17 +46,40 @@ class PastFeed(ScriptedFeed):
         silent: Sequence[int] = (),
     ) -> None:
         super().__init__(only({DAY: script}), source="LIVE", repeatable=False)
-        self._known, self._unknown, self._silent = known, unknown, silent
+        self.known, self.unknown, self.silent = known, unknown, silent
         self.asked: list[tuple[int, int, int]] = []
+        self.patient = False  # whether answers are left to ``answer``
+        self._answers: list[Callable[[], None]] = []
 
-    def settled(self, listing: int, since_ns: int, until_ns: int) -> Settlements:
+    def ask_settled(self, listing: int, since_ns: int, until_ns: int) -> Future[Settlements]:
         self.asked.append((listing, since_ns, until_ns))
-        if listing in self._silent:
-            raise FeedError("no history")
-        return Settlements(
-            tuple(event for event in self._known if event.listing == listing and since_ns <= event.time_ns < until_ns),
-            tuple(instant for instant in self._unknown if since_ns <= instant < until_ns),
-        )
+        future: Future[Settlements] = Future()
+
+        def answer() -> None:
+            if listing in self.silent:
+                future.set_exception(FeedError("no history"))
+                return
+            known = [event for event in self.known if event.listing == listing and since_ns <= event.time_ns < until_ns]
+            told = {event.time_ns for event in known}
+            unknown = [instant for instant in self.unknown if since_ns <= instant < until_ns and instant not in told]
+            future.set_result(Settlements(tuple(known), tuple(unknown)))
+
+        self._answers.append(answer)
+        if not self.patient:
+            self.answer()
+        return future
+
+    def answer(self) -> None:
+        """All that has been asked."""
+        while self._answers:
+            self._answers.pop(0)()
+
+    @property
+    def hours(self) -> list[tuple[float, float]]:
+        """Since and until when the first listing was asked for."""
+        return [
+            ((since - MIDNIGHT) / HOUR, (until - MIDNIGHT) / HOUR) for index, since, until in self.asked if not index
+        ]
 
 
 def settlement(hour: float, listing: int = 0, rate: str = "0.0001", mark: str = "100") -> FundingSettled:
@@ -220,11 +244,17 @@ def test_over_midnight_each_day_pays_what_was_settled_in_it() -> None:
     assert sound(store, NEXT_DAY)
 
 
-def test_only_the_listings_that_are_held_are_asked_for_and_only_since_the_log_ends() -> None:
-    store, feed = MemoryStore(), PastFeed(opening(7))
-    last = opened_and_killed(desk_of(store, feed), 7).portfolio.time_ns
-    again(store, feed, 17)
-    assert feed.asked == [(index, last, MIDNIGHT + 17 * HOUR) for index in (0, 1)]
+def test_only_the_listings_that_are_held_are_asked_for_since_the_trade_was_entered_or_some_hours() -> None:
+    store, feed = MemoryStore(), PastFeed(opening(7) + opening(17.2)[2:])
+    (trade,) = opened_and_killed(desk_of(store, feed), 7).portfolio.open_trades
+    session = again(store, feed, 17)
+    assert feed.asked == [(index, trade.entry_time, MIDNIGHT + 17 * HOUR) for index in (0, 1)]
+    session.advance_to(MIDNIGHT + round(17.5 * HOUR))
+    session.flush()
+    stopped = session.portfolio.time_ns
+    feed.asked.clear()
+    again(store, feed, 18)
+    assert feed.asked == [(index, stopped - 6 * HOUR, MIDNIGHT + 18 * HOUR) for index in (0, 1)]
     flat = PastFeed()
     again(MemoryStore(), flat, 17)
     assert flat.asked == []
@@ -239,14 +269,14 @@ def test_only_the_listings_that_are_held_are_asked_for_and_only_since_the_log_en
         (
             PastFeed((), KNOWN, silent=[1]),
             ["long", "long"],
-            ["what south settled on SOLUSDT while nobody traded is not booked: no history"],
+            ["what south settled on SOLUSDT is not booked yet, and asked for again: no history"],
         ),
         (
             PastFeed((), KNOWN[:6], unknown=[MIDNIGHT + 16 * HOUR]),
             ["long", "short"],
             [
-                f"what {name} settled on SOLUSDT while nobody traded is not booked: 1 of 2026-03-01 16:00:00+00:00 to "
-                "2026-03-01 16:00:00+00:00 not known"
+                f"what {name} settled on SOLUSDT is not booked yet, and asked for again: 1 of 2026-03-01 16:00:00+00:00"
+                " to 2026-03-01 16:00:00+00:00 not known"
                 for name in ("north", "south")
             ],
         ),
@@ -277,7 +307,7 @@ def test_a_venue_that_is_gone_is_logged(caplog: pytest.LogCaptureFixture) -> Non
     opened_and_killed(desk_of(store, PastFeed(opening(7))), 7)
     feed.listings = VENUES[1:]
     again(store, feed, 17)
-    assert "north settled on SOLUSDT while nobody traded is not booked: it is not listed any more" in caplog.text
+    assert "north settled on SOLUSDT is not booked: it is not listed any more" in caplog.text
     assert [leg for leg, _ in instants(store)] == ["short", "short"]
 
 
@@ -291,7 +321,8 @@ def test_what_was_settled_before_a_leg_was_filled_is_not_its() -> None:
     desk.engine = desk._begin()
     desk.now += 60 * 60 * NANOSECONDS
     wanted = [FundingSettled(instant, 0, D("0.0001"), units(100)) for instant in (filled - 1, filled, filled + 1)]
-    desk.engine.recover(desk.now, wanted)
+    desk.engine.recover(desk.now)
+    desk.engine.book_missed(wanted, desk.now)
     (booked,) = desk.words(FundingPaid)
     assert (booked.settled_ns, booked.time_ns, booked.quantity) == (filled + 1, desk.now, trade.quantity)
     assert desk.auditor.problems == []
@@ -302,7 +333,8 @@ def test_a_payment_that_takes_all_capital_halts_the_trader() -> None:
     desk.open_trade()
     desk.engine = desk._begin()
     desk.now += 60 * 60 * NANOSECONDS
-    desk.engine.recover(desk.now, [FundingSettled(desk.now - 1, 0, D(1), units(300))])
+    desk.engine.recover(desk.now)
+    desk.engine.book_missed([FundingSettled(desk.now - 1, 0, D(1), units(300))], desk.now)
     assert desk.portfolio.available < 0
     assert desk.portfolio.halted == "available capital is below zero"
 
