@@ -420,8 +420,8 @@ def _require_flat(
         else:
             quantity = quantity_of(floor_lots(signal.quantity, instrument), instrument)
             held[instrument.symbol] = EXACT.add(before, quantity if signal.side == "buy" else -quantity)
-    for symbol, quantity in held.items():
-        if quantity is None or quantity:
+    for symbol, left in held.items():
+        if left is None or left:
             signal = opened[symbol]
             raise BacktestRefused(
                 f"{signal.symbol} may be held at {start}, and its exit would be taken for an opening: begin no later "
