@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,9 @@ from pipelines.terminal import REFUSED, settings_or_exit, speaking_plainly
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from assets.arbitrage.arbitrage_desk import ArbitrageDesk
     from assets.arbitrage.instructions import Instruction
-    from assets.arbitrage.view import TraderView
+    from assets.arbitrage.view import InstructionRow, TraderView
     from resources.store import Store
 
 # A running trader looks each second and answers in the same: some of them for one that is busy.
@@ -68,21 +70,27 @@ def _ask(kind: str, text: str | None, note: str) -> None:
         now_ns = round(desk.clock.now().timestamp() * 1_000_000) * 1_000
         try:
             amount = None if text is None else amount_of(text)
-            given = give(desk.store, desk.source, Kind(kind), amount, note, now_ns)
+            given = give(desk.store, desk.source, Kind(kind), amount, note, now_ns, taken=_newest_taken(desk))
         except BadInstruction as error:
             raise click.UsageError(str(error)) from error
         view = _view_of(desk.store, desk.source, given.number)
+        outcome = None if view is None else _outcome(desk.store, view, given.number)
     if view is None:
         click.echo(f"stored as instruction {given.number}; no trader has taken it yet, it will when it runs")
-        return
-    outcome = next((row for row in view.instructions if row.number == given.number), None)
-    if outcome is None:  # taken right before midnight: the view is of the day after
-        click.echo(f"instruction {given.number} is taken; what became of it stands in the log of the day before")
+    elif outcome is None:
+        click.echo(f"instruction {given.number} is taken; what became of it stands in the log of its day")
+    elif not _is_of(outcome, given):
+        click.echo(f"refused: another instruction was taken as number {given.number}, ask again", err=True)
+        sys.exit(REFUSED)
     elif outcome.refused:
         click.echo(f"refused: {outcome.refused}", err=True)
         sys.exit(REFUSED)
     else:
         click.echo(_done(given, outcome.available))
+
+
+def _is_of(outcome: "InstructionRow", given: "Instruction") -> bool:
+    return outcome.asked == given.asked if outcome.refused else outcome.amount == given.moved
 
 
 def _done(given: "Instruction", available: "Decimal") -> str:
@@ -91,21 +99,62 @@ def _done(given: "Instruction", available: "Decimal") -> str:
     return f"{done}{amount}; available is now {available:,f}"
 
 
-def _view_of(store: "Store", source: str, number: int) -> "TraderView | None":
-    """The trader's view once it has taken an instruction, None where it does not within our patience."""
+def _newest_taken(desk: "ArbitrageDesk") -> int:
+    """The newest instruction that a trader says it took, 0 before the first."""
+    from assets.arbitrage.portfolio import Portfolio
+    from assets.arbitrage.session import last_closing
+
+    view = _view_now(desk.store, desk.source)
+    if view is not None:
+        return view.taken
+    closing = last_closing(desk.store, desk.source, desk.clock.now().date().isoformat())
+    return 0 if closing is None else Portfolio.from_carried(closing["state"]).taken
+
+
+def _view_now(store: "Store", source: str) -> "TraderView | None":
     from assets.arbitrage.view import live_from_document, live_key
     from resources.documents import load_document
     from resources.store import NotFound
 
+    try:
+        return live_from_document(load_document(store.read(live_key(source)).data))[0]
+    except (NotFound, ValueError):  # nobody has written one, or a trader of another version has
+        return None
+
+
+def _view_of(store: "Store", source: str, number: int) -> "TraderView | None":
+    """The trader's view once it has taken an instruction, None where it does not within our patience."""
     until = time.monotonic() + _PATIENCE_S
     while True:
-        try:
-            view, _ = live_from_document(load_document(store.read(live_key(source)).data))
-        except (NotFound, ValueError):  # nobody has written one, or a trader of another version has
-            pass
-        else:
-            if view.taken >= number:
-                return view
+        view = _view_now(store, source)
+        if view is not None and view.taken >= number:
+            return view
         if time.monotonic() >= until:
             return None
         time.sleep(_LOOK_S)
+
+
+def _outcome(store: "Store", view: "TraderView", number: int) -> "InstructionRow | None":
+    """What became of it, as the view says; the log of the day before where it was taken right before midnight. None
+    where neither does."""
+    from assets.arbitrage.events import SessionOpened
+    from assets.arbitrage.instructions import TAKEN
+    from assets.arbitrage.journal import JournalError
+    from assets.arbitrage.portfolio import LogError, Portfolio
+    from assets.arbitrage.session import SessionError, portfolio_before, stored_events
+    from assets.arbitrage.view import instruction_row
+
+    shown = next((row for row in view.instructions if row.number == number), None)
+    if shown is not None:
+        return shown
+    portfolio = Portfolio()
+    try:
+        for event in stored_events(store, view.source, (date.fromisoformat(view.day) - timedelta(days=1)).isoformat()):
+            if isinstance(event, SessionOpened):
+                portfolio = portfolio_before(store, event)
+            portfolio.apply(event)
+            if isinstance(event, TAKEN) and event.instruction == number:
+                return instruction_row(event, portfolio)
+    except (JournalError, SessionError, LogError):  # somebody else's to name: what is asked for is taken
+        return None
+    return None

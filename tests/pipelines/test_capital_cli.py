@@ -8,15 +8,16 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from click.testing import CliRunner, Result
 
-from assets.arbitrage import trading_day
+from assets.arbitrage import instructions, trading_day
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.events import EntriesResumed, Event, FlowPosted, Halted, InstructionRefused
-from assets.arbitrage.instructions import TAKEN, Kind, give, given_after
+from assets.arbitrage.instructions import TAKEN, Instruction, Kind, give, given_after
 from assets.arbitrage.properties import PROPERTIES
 from assets.arbitrage.session import portfolio_before, start_of, stored_events
 from assets.arbitrage.view import live_from_document, live_key
@@ -161,19 +162,96 @@ def test_a_view_that_cannot_be_read_is_no_answer(store: LocalStore) -> None:
     assert run("deposit", "5").stdout.startswith("stored as instruction 1; no trader has taken it yet")
 
 
-@pytest.mark.usefixtures("impatient")
-def test_taken_right_before_midnight_it_says_where_to_look(store: LocalStore) -> None:
-    other = MemoryStore()
-    give(other, "SIMULATED", Kind.DEPOSIT, Decimal(5), "", 1)
-    stepped(desk_of(other, feed(), now=at(NEXT_DAY, -0.5)), at(NEXT_DAY, 3))
-    live = other.read(live_key("SIMULATED")).data
-    view, _ = live_from_document(load_document(live))
-    assert (view.day, view.taken, view.instructions, view.net_flows) == (NEXT_DAY, 1, (), 5)
-    store.write(live_key("SIMULATED"), live)
+@pytest.fixture
+def followed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Store, int], None]], None]:
+    """Has something done with the store and the number of what is given, before the command looks for its answer."""
+
+    def follow(then: Callable[[Store, int], None]) -> None:
+        def given_and_followed(store: Store, *arguments: Any, **options: Any) -> Instruction:
+            given = give(store, *arguments, **options)
+            then(store, given.number)
+            return given
+
+        monkeypatch.setattr(instructions, "give", given_and_followed)
+
+    return follow
+
+
+def over_midnight(store: Store, _number: int) -> None:
+    stepped(desk_of(store, feed(), now=at(NEXT_DAY, -0.5)), at(NEXT_DAY, 3))
+    view, _ = live_from_document(load_document(store.read(live_key("SIMULATED")).data))
+    assert (view.day, view.taken, view.instructions) == (NEXT_DAY, 1, ())
+
+
+@pytest.mark.usefixtures("impatient", "store")
+def test_taken_right_before_midnight_the_answer_is_in_the_log_of_the_day_before(followed) -> None:  # type: ignore[no-untyped-def]
+    followed(over_midnight)
+    answer = run("deposit", "5")
+    assert answer.exit_code == 0
+    assert answer.stdout.startswith("deposited 5; available is now ")
+
+
+@pytest.mark.usefixtures("impatient", "store")
+def test_refused_right_before_midnight_it_says_why(followed) -> None:  # type: ignore[no-untyped-def]
+    followed(over_midnight)
+    answer = run("withdraw", "1000000")
+    assert answer.exit_code == REFUSED
+    assert answer.stderr.startswith("refused: only ")
+
+
+@pytest.mark.usefixtures("impatient", "store")
+def test_where_the_log_of_the_day_before_cannot_be_read_it_says_where_to_look(followed) -> None:  # type: ignore[no-untyped-def]
+    def damaged(store: Store, number: int) -> None:
+        over_midnight(store, number)
+        first = next(iter(store.list(f"arbitrage/simulated/{DAY}/log/"))).key
+        store.write(first, b"garbage")
+
+    followed(damaged)
     answer = run("deposit", "5")
     assert (answer.exit_code, answer.stdout) == (
-        0, "instruction 1 is taken; what became of it stands in the log of the day before\n"
+        0, "instruction 1 is taken; what became of it stands in the log of its day\n"
     )  # fmt: skip
+
+
+# --- a number that was used ---
+
+
+def traded_a_little(store: Store, *_: object) -> None:
+    stepped(desk_of(store, feed(), now=EVENING), EVENING + timedelta(seconds=2))
+
+
+def forget(store: LocalStore, number: int) -> None:
+    """As a rule of a bucket does with old objects."""
+    (Path(store.url) / f"arbitrage/simulated/instructions/{number:08d}.json").unlink()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("view", [b"", b"of another version"])
+def test_what_was_taken_and_deleted_leaves_no_number_to_be_given_again(store: LocalStore, view: bytes) -> None:
+    """It would never be taken, and the answer would be another one's. Known from the view, else from the closing."""
+    assert run("deposit", "5").exit_code == 0
+    stepped(desk_of(store, feed(), now=at(NEXT_DAY, -5)), at(NEXT_DAY, 3))
+    assert flows(store) == [5]
+    forget(store, 1)
+    if view:
+        store.write(live_key("SIMULATED"), view)
+    assert run("withdraw", "7").stdout.startswith("stored as instruction 2; no trader has taken it yet")
+    stepped(desk_of(store, feed(), now=at(NEXT_DAY, 4)), at(NEXT_DAY, 6))
+    assert flows(store, NEXT_DAY) == [-7]
+
+
+@pytest.mark.usefixtures("impatient", "store")
+def test_what_was_taken_under_its_number_but_is_not_it_is_no_answer(followed) -> None:  # type: ignore[no-untyped-def]
+    def another(store: LocalStore, number: int) -> None:
+        forget(store, number)
+        assert give(store, "SIMULATED", Kind.WITHDRAW, Decimal(7), "", 1).number == number
+        traded_a_little(store)
+
+    followed(another)
+    for command in (("deposit", "7"), ("withdraw", "8"), ("resume",)):
+        answer = run(*command)
+        assert (answer.exit_code, answer.stdout) == (REFUSED, "")
+        assert "another instruction was taken as number" in answer.stderr
 
 
 # --- the resident trader ---
