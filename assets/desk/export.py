@@ -1,6 +1,7 @@
 """Rows for ``desk export``, exact to the last digit and dated by UTC day."""
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
@@ -92,16 +93,24 @@ EXPORTS: dict[str, Callable[[Desk, date, date], Iterator[Document]]] = {
 }
 
 
+# A spreadsheet may run a text that begins like this as a formula; it passes over what nobody sees.
+_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]")
+
+
 def write_csv(rows: Sequence[Document], output: TextIO) -> None:
-    """Rows under a header of all their names; numbers in full, mappings and lists as JSON, None as an empty cell."""
+    """Rows under a header of all their names: numbers in full, mappings and lists as JSON, None as an empty cell, and
+    a ``'`` before a text that a spreadsheet would run."""
     if not rows:
         return
-    writer = csv.DictWriter(output, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.writer(output)
+    writer.writerow(map(_cell, names))
+    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
 
 
 def _cell(value: object) -> object:
     if isinstance(value, Decimal):
         return f"{value:f}"
+    if isinstance(value, str) and _FORMULA.match(value):
+        return f"'{value}"
     return simplejson.dumps(value, use_decimal=True) if isinstance(value, dict | list) else value

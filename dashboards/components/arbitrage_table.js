@@ -12,7 +12,7 @@ class LiveTable {
     this.title = node("h2")
     this.hint = node("span", {className: "hint"})
     // A table that is sorted and filtered is saved as it stands; of the others rows come and go on the way.
-    this.button = exportButton(`${sort ? "The shown rows, in the shown order" : "Every row"}, exact, as CSV`, () => exported(kind, sort ? this.ids() : null))
+    this.button = exportButton(`${sort ? "The shown rows, in the shown order" : "Every row shown"}, exact, as CSV`, () => exported(kind, sort ? this.ids() : null))
     this.head = node("tr")
     this.table = node("table", {}, node("thead", {}, this.head))
     this.scroll = node("div", {className: "scroll", tabIndex: 0, role: "region"}, this.table)

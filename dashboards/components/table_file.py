@@ -28,7 +28,7 @@ def table_file(page: str, table: str, rows: list[Document], now: datetime) -> di
     if not rows:
         return None
     text = io.StringIO(newline="")
-    write_csv([{_inert(name): _inert(value) for name, value in row.items()} for row in rows], text)
+    write_csv(rows, text)
     return {"name": f"{page}_{table}_{now:%Y%m%dT%H%M%SZ}.csv", "content": text.getvalue()}
 
 
@@ -56,8 +56,3 @@ def utc(time_ns: int | None) -> str | None:
 
 # Nanoseconds that are no instant.
 _SPANS = {"held_ns"}
-
-
-def _inert(value: Any) -> Any:
-    """A spreadsheet would run a text that begins like this as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -513,6 +513,27 @@ def test_a_number_no_float_can_hold_keeps_all_its_digits() -> None:
     assert (cells["small"], cells["none"]) == ("0.000000001", "")
 
 
+@pytest.mark.parametrize("before", ["", "\n", "\t", "\r", "\r\n", " ", "\x00", "\u00a0", "\ufeff", " \n\t"])
+def test_a_text_that_a_spreadsheet_would_run_is_inert_wherever_it_stands(before: str) -> None:
+    texts = [f"{before}{sign}1+cmd|'/c calc'!A0" for sign in "=+-@＝＋－＠"]
+    output = io.StringIO(newline="")
+    write_csv([{text: text, "below": -5, "exact": Decimal("-0.5"), "nested": [text]} for text in texts], output)
+    names, *rows = csv.reader(io.StringIO(output.getvalue(), newline=""))
+    assert [name for name in names if name not in ("below", "exact", "nested")] == [f"'{text}" for text in texts]
+    for text, row in zip(texts, rows, strict=True):
+        cells = dict(zip(names, row, strict=True))
+        assert cells[f"'{text}"] == f"'{text}"
+        assert (cells["below"], cells["exact"]) == ("-5", "-0.5"), "a number is no text"
+        assert simplejson.loads(cells["nested"]) == [text], "a bracket begins no formula"
+
+
+def test_a_text_that_nobody_would_run_is_written_as_it_is() -> None:
+    texts = ["", " ", "BTC=USDT", "a\n=b", "stale mark: no_mark", "'quoted'", "—"]
+    output = io.StringIO(newline="")
+    write_csv([{"text": text} for text in texts], output)
+    assert [row["text"] for row in csv.DictReader(io.StringIO(output.getvalue(), newline=""))] == texts
+
+
 def test_export_takes_whole_utc_days_of_a_range(desk: Desk, lived: Parts) -> None:
     day = lived.log()[0]["timestamp"][:10]
     assert len(desk("export", "values", "--from", day, "--to", day).stdout.splitlines()) == 1 + len(lived.log())
