@@ -15,6 +15,7 @@ from assets.arbitrage.events import OrderCancelled, OrderFilled, OrderRefused, O
 from assets.arbitrage.view import live_key
 from resources.documents import load_document
 from resources.store import Store
+from resources.store.reading import read_ahead
 
 _KEPT = 120  # as many as other metrics' trends have
 _SEGMENTS = 200  # read at a time: a whole day's at once would keep the page waiting
@@ -54,16 +55,15 @@ class ConfirmationLog:
         if day != self._day:  # orders that were sent before midnight may be confirmed after it
             self._day, self._newest = day, prefix
             self._points.clear()
-        read = 0
-        for entry in islice(self._store.list(prefix, after=self._newest), _SEGMENTS):
+        keys = [entry.key for entry in islice(self._store.list(prefix, after=self._newest), _SEGMENTS)]
+        for key, blob in zip(keys, read_ahead(self._store, self._store.read, keys), strict=True):
             try:
-                self._take(self._store.read(entry.key).data)
+                self._take(blob.data)
             except ValueError as error:
-                self.behind, self.confirmations = False, Confirmations((), f"damaged: {entry.key}: {error}")
+                self.behind, self.confirmations = False, Confirmations((), f"damaged: {key}: {error}")
                 return
-            self._newest = entry.key
-            read += 1
-        self.behind = read == _SEGMENTS
+            self._newest = key
+        self.behind = len(keys) == _SEGMENTS
         reason = _READING if self.behind else NOTHING_CONFIRMED.reason if not self._points else ""
         self.confirmations = Confirmations(() if self.behind else tuple(self._points), reason)
 

@@ -14,6 +14,7 @@ from dashboards.confirmations import NOTHING_CONFIRMED, ConfirmationLog
 from resources.bus.streams import CONFIRMS
 from resources.store import Blob
 from tests.arbitrage_parts import rich_log
+from tests.faults.distant_store import DistantStore, threads_left
 from tests.memory_store import MemoryStore
 
 DAY = "2026-03-02"
@@ -121,4 +122,25 @@ def test_a_long_log_is_read_in_parts_and_shows_no_old_one_as_the_newest(monkeypa
     assert (log.confirmations.points, log.confirmations.reason) == ((), "reading the day's log")
     while log.behind:
         log.refresh(DAY)
+    assert log.confirmations.points == tuple(published(EVENTS))
+
+
+def test_of_a_distant_store_many_segments_are_read_at_once_and_a_damaged_one_stays_named() -> None:
+    """The page that is shown beside it waits meanwhile."""
+    inner = stored(EVENTS, segment=3)
+    store = DistantStore(inner, seconds=0.005)
+    log = ConfirmationLog(store, "SIMULATED")
+    log.refresh(DAY)
+    assert store.most_at_once > 1
+    assert log.confirmations.points == tuple(published(EVENTS))
+    keys = list(inner.contents())
+    damaged = next(key for key in keys[len(keys) // 2 :] if b"order_filled" in inner.read(key).data)
+    whole = inner.read(damaged).data
+    inner.write(damaged, whole.replace(b'"order_filled"', b'"order_melted"'))
+    log = ConfirmationLog(store, "SIMULATED")
+    log.refresh(DAY)
+    assert damaged in log.confirmations.reason
+    assert threads_left() == []
+    inner.write(damaged, whole)
+    log.refresh(DAY)
     assert log.confirmations.points == tuple(published(EVENTS))
