@@ -176,7 +176,7 @@ def _key(source: str, number: int) -> str:
 def _read(number: int, data: bytes) -> Instruction:
     try:
         document = load_document(data)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadInstruction("it is no JSON object") from error
     try:
         instruction = value_from_document(Instruction, document)

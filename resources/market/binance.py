@@ -4,7 +4,6 @@ The exchange answers for the present only: ``at`` cannot reach back, so every ma
 time and the reader judges its age.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from resources.clock import Clock, SystemClock
+from resources.documents import load_value
 from resources.market import Book, FundingRate, Mark, MarketError
 
 try:
@@ -236,7 +236,7 @@ MALFORMED = (KeyError, TypeError, ValueError, InvalidOperation, OverflowError)
 def parsed(endpoint: str, data: bytes) -> Any:
     """The JSON of an answer, its fractions exact. Raises MarketError for what is none."""
     try:
-        return json.loads(data, parse_float=Decimal)
+        return load_value(data)
     except ValueError as error:
         raise unexpected(endpoint, f"not JSON: {data[:80]!r}") from error
 

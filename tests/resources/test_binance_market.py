@@ -232,7 +232,11 @@ def test_nothing_is_sent_during_a_long_ban(
     assert set(market.marks(NOON)) == {"BTCUSDT"}
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"7", b'{"code":0}', b'[{"symbol":"A"}]', b"[null]"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"\xff\xfe", b"7", b'{"code":0}', b'[{"symbol":"A"}]', b"[null]", b"[1e99999999999999999999]",
+     b"[" * 100_000],
+)  # fmt: skip
 def test_garbage_is_an_error_that_names_the_endpoint(exchange: Exchange, market: BinanceMarket, body: bytes) -> None:
     for path in (PREMIUM, INFO, DEPTH, FUNDING):
         exchange.answers(path, (200, body, {}))
