@@ -270,7 +270,14 @@ class LogWriter:
     def hedged(self, trade_id: str, phase: Purpose, price: str | Decimal = "100", cost: str | Decimal = "0.1") -> None:
         self.write(LegOutHedged, trade_id=trade_id, phase=phase, hedge_price=Decimal(price), cost=Decimal(cost))
 
-    def fund(self, trade_id: str, leg: Leg, rate: str | Decimal = "0.0001", mark: str | Decimal = "100") -> None:
+    def fund(
+        self,
+        trade_id: str,
+        leg: Leg,
+        rate: str | Decimal = "0.0001",
+        mark: str | Decimal = "100",
+        settled_ns: int | None = None,
+    ) -> None:
         quantity = self.portfolio.holding(trade_id, leg).quantity
         signed = EXACT.multiply(EXACT.multiply(quantity, Decimal(mark)), Decimal(rate))
         self.write(
@@ -283,6 +290,7 @@ class LogWriter:
             mark=Decimal(mark),
             rate=Decimal(rate),
             amount=posted(signed.copy_negate() if leg.opening_side is OrderSide.LONG else signed),
+            settled_ns=settled_ns,
         )
 
     def close(self, trade_id: str, reason: str | None = None) -> TradeClosed:

@@ -232,6 +232,7 @@ def test_a_rate_is_for_the_interval_that_the_venue_says(said: dict[str, Any], as
         ({"interval": "h"}, []),
         ({"interval": "8x"}, []),
         ({"nextFundingTimestamp": NOON // 10**6}, []),
+        ({"nextFundingTimestamp": NOON // 10**6 + 50_000 + 59_999}, []),
     ],
 )
 def test_a_rate_of_an_unknown_interval_is_not_handed_over_but_settled(said: dict[str, Any], asked: list[Any]) -> None:
@@ -402,6 +403,75 @@ def test_what_is_due_and_not_published_is_not_known_either() -> None:
         (a_settlement(19, "0.0001", "99"), a_settlement(20, "0.0001", "99")),
         (NOON + 17 * HOUR, NOON + 18 * HOUR),
     )
+
+
+def test_settlements_less_than_a_minute_apart_are_one_and_make_no_interval() -> None:
+    twice = [
+        told(0, mark="100"),
+        told(0, mark="100", late_ms=1),
+        told(1, mark="101"),
+        told(1, mark="7", late_ms=59_999),
+    ]
+    for page in (1, 100):
+        found = settled(ScriptedExchange([market("BTC")], history=twice, page=page), NOON, NOON + 3 * HOUR + 1)
+        assert found == (
+            (a_settlement(0, "0.0001", "100"), a_settlement(1, "0.0001", "101")),
+            (NOON + 2 * HOUR, NOON + 3 * HOUR),
+        )
+        only_one = ScriptedExchange([market("BTC")], history=twice[:2], page=page)
+        assert settled(only_one, NOON, NOON + HOUR) == ((a_settlement(0, "0.0001", "100"),), ())
+
+
+def test_marks_are_asked_for_several_at_a_time_and_what_does_not_come_in_time_is_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history = [told(hour) for hour in range(20)]
+
+    class Busy(ScriptedExchange):
+        """Answers once several wait, and never of the hour five."""
+
+        waiting = most = 0
+
+        async def fetch_mark_ohlcv(self, *asked: Any) -> Sequence[Sequence[Any]]:
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+            while self.most < 4 or asked[2] == told(5)["timestamp"]:
+                await asyncio.sleep(0.001)
+            self.waiting -= 1
+            return await super().fetch_mark_ohlcv(*asked)
+
+    monkeypatch.setattr("resources.feed.live._HISTORY_SECONDS", 2)
+    exchange = Busy([market("BTC")], history=history, candles={told(hour)["timestamp"]: 100.0 for hour in range(20)})
+    found = settled(exchange, NOON, NOON + 20 * HOUR)
+    assert [event.time_ns for event in found.known] == [NOON + hour * HOUR for hour in range(20) if hour != 5]
+    assert found.unknown == (NOON + 5 * HOUR,)
+    assert 4 <= exchange.most <= 8  # a venue's limits are kept
+
+
+@pytest.mark.parametrize(
+    ("failure", "pages", "known"),
+    [("silence", 0, None), ("silence", 2, 2), ("loss", 0, None), ("loss", 1, None), ("loss", 2, 2), ("loss", 3, 3)],
+)
+def test_of_a_history_that_breaks_off_what_came_is_told_and_the_rest_is_not_known(
+    failure: str, pages: int, known: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaking(ScriptedExchange):
+        async def fetch_funding_rate_history(self, *asked: Any) -> Sequence[Mapping[str, Any]]:
+            if len(self.asked) < pages:
+                return await super().fetch_funding_rate_history(*asked)
+            if failure == "silence":
+                await asyncio.Event().wait()
+            raise Lost("429")
+
+    monkeypatch.setattr("resources.feed.live._HISTORY_SECONDS", 2)
+    exchange = Breaking([market("BTC")], history=[told(hour, mark="100") for hour in range(6)], page=1)
+    if known is None:  # one settlement does not say when the next is due
+        with pytest.raises(FeedError, match="is not told"):
+            settled(exchange, NOON, NOON + 6 * HOUR)
+        return
+    found = settled(exchange, NOON, NOON + 6 * HOUR)
+    assert [event.time_ns for event in found.known] == [NOON + hour * HOUR for hour in range(known)]
+    assert found.unknown == tuple(NOON + hour * HOUR for hour in range(known, 6))
 
 
 def test_a_mark_of_a_multiple_becomes_that_of_one() -> None:

@@ -1,4 +1,5 @@
-"""Funding that was settled while the trader was down: booked late, once, at its own rate and mark, or missed aloud."""
+"""Funding that was settled while the trader was down, asleep or not told: booked late, once, at its own rate and mark,
+or missed aloud."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +14,20 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, to_document, to_line
 from assets.arbitrage.events import FundingPaid, SessionOpened, Valued
 from assets.arbitrage.model import Leg
-from assets.arbitrage.portfolio import LogError
+from assets.arbitrage.portfolio import LogError, Portfolio
 from assets.arbitrage.properties import PROPERTIES
 from assets.arbitrage.session import Session, portfolio_before, start_of, stored_events
-from resources.documents import load_document
-from resources.feed import NANOSECONDS, FeedError, FeedEvent, FundingSettled, Settlements
+from pipelines.trader import Trader
+from resources.clock import ManualClock
+from resources.documents import dump_document, load_document
+from resources.feed import NANOSECONDS, FeedError, FeedEvent, FundingSettled, Quote, Settlements
 from resources.feed.live import LiveFeed
 from tests.arbitrage_parts import LogWriter
 from tests.assets.arbitrage.trader_parts import Desk, units
 from tests.faults.dying_store import DyingStore, Killed
 from tests.memory_store import MemoryStore
 from tests.resources.feed_parts import Lost, ScriptedExchange, market
-from tests.trading_parts import DAY, NEXT_DAY, VENUES, ScriptedFeed, desk_of, one_opportunity, only
+from tests.trading_parts import DAY, NEXT_DAY, VENUES, ScriptedFeed, at, desk_of, one_opportunity, only
 
 HOUR = 3600 * NANOSECONDS
 MIDNIGHT = start_of(DAY)
@@ -88,9 +91,9 @@ def settlement(hour: float, listing: int = 0, rate: str = "0.0001", mark: str = 
 
 def opened_and_killed(desk: ArbitrageDesk, hour: float, seconds: int = 60) -> Session:
     """A trade entered at ``hour``; the process is gone ``seconds`` later, everything stored."""
-    at = MIDNIGHT + round(hour * HOUR)
-    session = Session(desk, DAY, at - NANOSECONDS)
-    session.advance_to(at + seconds * NANOSECONDS)
+    entered = MIDNIGHT + round(hour * HOUR)
+    session = Session(desk, DAY, entered - NANOSECONDS)
+    session.advance_to(entered + seconds * NANOSECONDS)
     session.flush()
     (trade,) = session.portfolio.open_trades
     assert trade.status == "Active"
@@ -375,3 +378,270 @@ def test_lines_stored_before_there_was_late_funding_are_read_and_written_as_they
     assert from_document(load_document(to_line(late))) == late
     with pytest.raises(ValueError, match=r"FundingPaid\.settled_ns: must be int"):
         from_document(to_document(event) | {"settled_ns": "5"})
+
+
+# --- while the process lives ---
+
+
+class Living:
+    """A trader and its clock; a trade is entered at ``hour`` and five seconds are stepped through."""
+
+    def __init__(self, feed: PastFeed, hour: float) -> None:
+        self.store = MemoryStore()
+        self.clock = ManualClock(at(DAY, round(hour * 3600) - 1))
+        self.trader = Trader(replace(desk_of(self.store, feed), clock=self.clock))
+        self.live(6)
+
+    def live(self, seconds: int) -> None:
+        """Step after step, several a second."""
+        for _ in range(3 * seconds):
+            self.trader.step()
+            self.clock.sleep(1 / 3)
+
+    def sleep(self, hour: float) -> None:
+        """The machine is suspended until ``hour``."""
+        self.clock.move_to(at(DAY, round(hour * 3600)))
+        self.live(6)
+
+
+@pytest.mark.parametrize(("entered", "woken", "settled"), [(7.9, 9, 8), (23.9, 24.03, 24), (22.9, 24.5, 23)])
+def test_what_was_settled_while_the_machine_slept_is_paid_when_it_wakes(
+    entered: float, woken: float, settled: int
+) -> None:
+    feed = PastFeed(opening(entered), [settlement(settled, listing) for listing in range(3)])
+    living = Living(feed, entered)
+    living.sleep(woken)
+    living.trader.close()
+    day = DAY if woken < 24 else NEXT_DAY
+    assert instants(living.store, day) == [("long", settled), ("short", settled)]
+    assert {event.settled_ns for event in paid(living.store, day)} == {MIDNIGHT + settled * HOUR}
+    assert sound(living.store)
+    assert woken < 24 or sound(living.store, day)
+
+
+def test_what_the_feed_could_not_hand_over_is_asked_for_after_the_hour_and_what_it_did_is_not_paid_again() -> None:
+    eight = MIDNIGHT + 8 * HOUR
+    known = [settlement(8, listing) for listing in range(3)]
+    handed_over = known[0]._replace(time_ns=eight + 3_000_000)
+    feed = PastFeed([*opening(7.99), handed_over], known)
+    living = Living(feed, 7.99)
+    living.live(89)  # until 08:00:58
+    assert instants(living.store) == [("long", 8 + 3_000_000 / HOUR)]
+    assert feed.asked == []
+    living.live(3)
+    assert [(event.leg, event.settled_ns) for event in paid(living.store)] == [("long", None), ("short", eight)]
+    assert {index for index, _, _ in feed.asked} == {0, 1}
+    assert len(feed.asked) == 2
+    living.live(240)
+    living.trader.close()
+    assert len(feed.asked) == 2
+    assert len(paid(living.store)) == 2
+    assert sound(living.store)
+
+
+# --- asked again ---
+
+
+def stepped(session: Session, hour: float) -> None:
+    """Minute after minute up to ``hour``."""
+    until = MIDNIGHT + round(hour * HOUR)
+    while session.cursor_ns < until:
+        session.advance_to(min(until, session.cursor_ns + 60 * NANOSECONDS))
+        session.take_missed()
+    session.flush()
+
+
+def late(store: MemoryStore) -> PastFeed:
+    """A trade entered and killed before eight, and the feed of its restart, whose venues have not published it yet."""
+    opened_and_killed(desk_of(store, PastFeed(opening(7.9))), 7.9)
+    return PastFeed(opening(8.01)[2:], unknown=[MIDNIGHT + 8 * HOUR])
+
+
+@pytest.mark.parametrize("silent", [[], [0, 1]], ids=["not published yet", "venues that do not answer"])
+def test_what_is_not_told_yet_is_asked_for_each_minute_until_it_is(
+    silent: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    feed = late(store)
+    feed.silent = silent
+    session = again(store, feed, 8 + 10 / 3600)
+    stepped(session, 8.05)
+    assert instants(store) == []
+    feed.silent, feed.known = [], KNOWN[3:6]
+    stepped(session, 8.5)
+    assert instants(store) == [("long", 8), ("short", 8)]
+    assert [round(until * 60) for _, until in feed.hours] == [480, 481, 482, 484]
+    assert all(since < 8 for since, _ in feed.hours)
+    stepped(session, 10.5)
+    assert [round(until, 1) for _, until in feed.hours[-2:]] == [9.0, 10.0]  # after the hour only
+    assert len(feed.hours) == 6
+    assert len(caplog.messages) == 2  # of each venue, once
+    assert sound(store)
+
+
+def test_what_was_still_owed_is_asked_for_after_another_restart_though_the_log_has_gone_on() -> None:
+    store = MemoryStore()
+    session = again(store, late(store), 8 + 10 / 3600)
+    stepped(session, 8.05)
+    assert session.portfolio.time_ns > MIDNIGHT + 8 * HOUR
+    again(store, PastFeed((), KNOWN), 9)
+    assert instants(store) == [("long", 8), ("short", 8)]
+    assert sound(store)
+
+
+def test_an_older_settlement_is_paid_after_a_newer_one() -> None:
+    store = MemoryStore()
+    feed = late(store)
+    feed.known = [settlement(9, listing) for listing in range(2)]
+    session = again(store, feed, 8.5)
+    stepped(session, 9.1)
+    assert instants(store) == [("long", 9), ("short", 9)]
+    feed.known = [*feed.known, *KNOWN[3:5]]
+    stepped(session, 9.2)
+    assert instants(store) == [("long", 9), ("short", 9), ("long", 8), ("short", 8)]
+    assert sound(store)
+
+
+def test_what_is_never_told_is_given_up_after_some_hours_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    feed = late(store)
+    session = again(store, feed, 8.5)
+    stepped(session, 20)
+    assert [message for message in caplog.messages if "not booked yet" not in message] == [
+        f"what {name} settled on SOLUSDT is not booked: 1 of 2026-03-01 08:00:00+00:00 to 2026-03-01 08:00:00+00:00 "
+        "not known"
+        for name in ("north", "south")
+    ]
+    assert len(caplog.messages) == 4
+    assert all(until - since <= 6 for since, until in feed.hours if until > 14.6)
+    assert sum(until > 14.6 for _, until in feed.hours) == 5  # after the hour
+
+
+def test_a_venue_that_never_answers_is_given_up_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    feed = late(store)
+    feed.silent = [1]
+    session = again(store, feed, 8.5)
+    caplog.clear()
+    stepped(session, 14.6)
+    assert "what south settled on SOLUSDT is not booked: its venue did not answer in 360 minutes" in caplog.messages
+
+
+def closing(hour: float) -> list[FeedEvent]:
+    """Both venues agree, for a minute: the trade is left."""
+    start, size = MIDNIGHT + round(hour * HOUR), units("400")
+    return [
+        Quote(start + second * NANOSECONDS, index, units(bid), size, units(bid + D("0.1")), size)
+        for second in range(60)
+        for index, bid in enumerate((D("100.9"), D("100.9")))
+    ]
+
+
+def test_what_becomes_known_after_the_trade_was_closed_is_not_booked_and_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assets.arbitrage.session._HISTORY_SECONDS", 0.01)
+    store = MemoryStore()
+    opened_and_killed(desk_of(store, PastFeed(opening(7.9))), 7.9)
+    feed = PastFeed(closing(8.01), KNOWN)
+    feed.patient = True
+    session = again(store, feed, 8.005)
+    stepped(session, 8.05)
+    assert not session.portfolio.open_trades
+    assert caplog.messages == []
+    feed.answer()
+    stepped(session, 8.1)
+    assert caplog.messages == [
+        f"what {name} settled on SOLUSDT is not booked: 1 of 2026-03-01 08:00:00+00:00 to 2026-03-01 08:00:00+00:00 "
+        "not known; the trade is closed"
+        for name in ("north", "south")
+    ]
+    assert paid(store) == []
+
+
+def test_a_naked_leg_is_hedged_before_its_venue_answers_and_paid_what_it_held_at_the_settlement() -> None:
+    store, eight = MemoryStore(), MIDNIGHT + 8 * HOUR
+    begun = one_opportunity(eight - NANOSECONDS // 10)
+    session = Session(desk_of(store, PastFeed(begun)), DAY, eight - NANOSECONDS)
+    while not session.portfolio.naked_trades():
+        session.advance_to(session.cursor_ns + 1_000_000)
+        assert session.cursor_ns < eight
+    session.flush()
+    (trade_id,) = session.portfolio.naked_trades()
+    held = {leg: session.portfolio.holding(trade_id, leg).quantity for leg in Leg}
+    # The venue that lacks its leg is there first: what was begun is completed.
+    feed = PastFeed([event for event in one_opportunity(eight + 31 * NANOSECONDS)[2:] if event.listing], KNOWN)
+    feed.patient = True
+    session = again(store, feed, 8 + 30 / 3600)
+    assert session.portfolio.naked_trades()
+    stepped(session, 8.03)
+    assert not session.portfolio.naked_trades()
+    assert [each.id for each in session.portfolio.open_trades] == [trade_id]
+    assert {session.portfolio.holding(trade_id, leg).quantity for leg in Leg} == {max(held.values())}
+    feed.answer()
+    stepped(session, 8.1)
+    feed.answer()
+    stepped(session, 8.2)
+    assert {event.leg: event.quantity for event in paid(store)} == {leg: size for leg, size in held.items() if size}
+    assert sound(store)
+
+
+# --- the same one, twice ---
+
+
+@pytest.mark.parametrize("lag_ns", [300_000_000, NANOSECONDS])
+def test_what_was_booked_from_the_history_is_not_booked_again_when_it_is_handed_over(lag_ns: int) -> None:
+    store, eight = MemoryStore(), MIDNIGHT + 8 * HOUR
+    opened_and_killed(desk_of(store, PastFeed(opening(7.9))), 7.9)
+    handed_over = [event._replace(time_ns=eight + lag_ns) for event in KNOWN[3:6]]
+    session = again(store, PastFeed(handed_over, KNOWN), 8 + 0.2 / 3600)
+    session.advance_to(eight + 2 * NANOSECONDS)
+    session.flush()
+    assert instants(store) == [("long", 8), ("short", 8)]
+    assert session.engine.rejected == {"funding_twice": 2}
+    assert sound(store)
+
+
+def test_a_log_in_which_one_settlement_was_handed_over_after_it_was_booked_late_cannot_have_happened() -> None:
+    log = LogWriter()
+    trade_id = log.opened_trade("2")
+    log.wait(3_000 * NANOSECONDS)
+    settled_ns = log.now
+    log.wait(NANOSECONDS // 5)
+    log.fund(trade_id, Leg.LONG, settled_ns=settled_ns)
+    log.wait(NANOSECONDS // 5)
+    with pytest.raises(LogError, match="where 0 was held"):
+        log.fund(trade_id, Leg.LONG)
+    log.wait(NANOSECONDS)
+    log.fund(trade_id, Leg.LONG)
+
+
+# --- over midnight ---
+
+
+def test_what_was_paid_and_held_the_day_before_is_known_the_day_after() -> None:
+    log = LogWriter()
+    trade_id = log.opened_trade("2")
+    filled_ns = log.now
+    log.wait(HOUR)
+    log.fund(trade_id, Leg.LONG)
+    document = load_document(dump_document(log.portfolio.carried_document("a" * 64)))
+    carried = Portfolio.from_carried(document)
+    wanted = [(filled_ns, 0), (filled_ns + 1, 2), (log.now - NANOSECONDS, 0), (log.now, 0), (log.now + 2 * HOUR, 2)]
+    assert [carried.unfunded(trade_id, Leg.LONG, instant) for instant, _ in wanted] == [held for _, held in wanted]
+    assert carried.unfunded(trade_id, Leg.SHORT, log.now) == 2
+
+
+def test_of_a_day_that_was_closed_before_payments_were_carried_nothing_is_owed() -> None:
+    log = LogWriter()
+    trade_id = log.opened_trade("2")
+    document = log.portfolio.carried_document("a" * 64)
+    for leg in document["trades"][0]["legs"].values():
+        (time_ns, _), *_ = leg.pop("fills")
+        del leg["funded"]
+        leg |= {"before": D(0), "filled_ns": time_ns}
+    carried = Portfolio.from_carried(document)
+    midnight = start_of(log.portfolio.day) + 24 * HOUR
+    assert [carried.unfunded(trade_id, Leg.LONG, midnight + later) for later in (-1, 0)] == [0, 2]
