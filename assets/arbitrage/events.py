@@ -245,7 +245,7 @@ class TradeExiting:
 class FundingPaid:
     """A settlement on one leg; ``amount`` is received when positive, 8 decimals.
 
-    It was settled at ``time_ns``, or at ``settled_ns`` where it could only be booked later, since nobody traded then.
+    It was settled at ``time_ns``, or at ``settled_ns`` where it could only be booked later, since it was not told then.
     ``quantity`` > 0 is what the leg held strictly before that instant; the amount is posted(-quantity * mark * rate) on
     a long leg and posted(quantity * mark * rate) on a short one.
     """

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _MINUTE_NS = 60 * NANOSECONDS
 _HOUR_NS = 60 * _MINUTE_NS
-_OWED_NS = 6 * _HOUR_NS  # for so long a settlement is asked for that its venue does not tell
+_OWED_NS = 6 * _HOUR_NS  # for so long a settlement is asked for that its venue does not tell, or has not published
 _NOT_YET = "what %s settled on %s is not booked yet, and asked for again: %s"
 _NEVER = "what %s settled on %s is not booked: %s"
 
@@ -46,6 +46,7 @@ class _Asked(NamedTuple):
     """A question about a listing, and who held it then: a trade, and which of its legs."""
 
     answer: Future[Settlements]
+    until_ns: int
     holders: tuple[tuple[str, Leg], ...]
 
 
@@ -63,8 +64,7 @@ class MissedFunding:
         self._history = history
         self._listings = tuple(listings)
         self._indices = {(listing.venue, listing.symbol): index for index, listing in enumerate(listings)}
-        # From when on a listing's settlements have not been told, where that is longer ago than is asked for anyway.
-        self._untold_ns = dict.fromkeys(range(len(listings)), stopped_ns - _OWED_NS)
+        self._told_ns = dict.fromkeys(range(len(listings)), stopped_ns)  # until when a listing's venue has answered
         self._asked: dict[int, _Asked] = {}
         self._failing: dict[int, int] = {}  # since when a listing's venue does not answer
         self._owed: dict[int, dict[_Owed, int]] = {}  # of each listing, and since when that is known
@@ -97,13 +97,12 @@ class MissedFunding:
     def _ask(self, portfolio: Portfolio, now_ns: int, wanted: Iterable[int]) -> None:
         self._again_ns = now_ns + _MINUTE_NS
         held = self._held(portfolio)
-        for listing in sorted(held.keys() & wanted - self._asked.keys()):
+        for listing in sorted((held.keys() - self._asked.keys()).intersection(wanted)):
             owed = (each.settled_ns for each in self._owed.get(listing, ()))
-            since_ns = min(now_ns - _OWED_NS, self._untold_ns.get(listing, now_ns), *owed)
+            since_ns = min((self._told_ns[listing] - _OWED_NS, *owed))
             since_ns = max(since_ns, min(trade.entry_time for trade, _ in held[listing]))
-            self._untold_ns[listing] = since_ns
             holders = tuple((trade.id, leg) for trade, leg in held[listing])
-            self._asked[listing] = _Asked(self._history.ask_settled(listing, since_ns, now_ns), holders)
+            self._asked[listing] = _Asked(self._history.ask_settled(listing, since_ns, now_ns), now_ns, holders)
 
     def _answered(self, portfolio: Portfolio, listing: int, asked: _Asked, now_ns: int) -> Sequence[FundingSettled]:
         try:
@@ -114,7 +113,7 @@ class MissedFunding:
                 self._say(_NOT_YET, listing, error)
             return ()
         self._failing.pop(listing, None)
-        self._untold_ns.pop(listing, None)
+        self._told_ns[listing] = asked.until_ns
         before = self._owed.pop(listing, {})
         still_open = {trade.id for trade in portfolio.open_trades}
         known = [event.time_ns for event in settlements.known]
@@ -140,13 +139,15 @@ class MissedFunding:
             if listing not in held or now_ns - since_ns >= _OWED_NS:
                 self._say(_NEVER, listing, f"its venue did not answer in {(now_ns - since_ns) // _MINUTE_NS} minutes")
                 del self._failing[listing]
-                self._untold_ns.pop(listing, None)
+                self._told_ns[listing] = now_ns
         for listing, owed in tuple(self._owed.items()):
             gone = {each for each in owed if each.trade_id not in still_open}
             old = {each for each, since_ns in owed.items() if now_ns - since_ns >= _OWED_NS} - gone
             for lost, why in ((gone, "; the trade is closed"), (old, "")):
                 if lost:
                     self._say(_NEVER, listing, _spelt(lost) + why)
+            if old:
+                self._told_ns[listing] = now_ns
             self._owed[listing] = {each: owed[each] for each in owed.keys() - gone - old}
             if not self._owed[listing]:
                 del self._owed[listing]

@@ -56,6 +56,7 @@ from assets.arbitrage.model import (
 from resources.documents import Document
 from resources.feed import NANOSECONDS
 
+_APART_NS = 60 * NANOSECONDS  # two settlements of one listing, at least
 _PRICE_DIGITS = 20  # of an average of fills; a single price has at most 17 and stays exact
 
 
@@ -247,7 +248,7 @@ class Portfolio:
         self._open: dict[str, _TradeFold] = {}
         self._closed: list[PaperTrade] = []
         self._closed_by_id: dict[str, PaperTrade] = {}
-        self._closed_legs: dict[str, dict[Leg, _LegFold]] = {}
+        self._ended_legs: dict[str, dict[Leg, _LegFold]] = {}  # of these, and of those that were abandoned
         self._abandoned: set[str] = set()
         self._trade_of: dict[str, str] = {}
 
@@ -292,13 +293,14 @@ class Portfolio:
 
     def unfunded(self, trade_id: str, leg: Leg, settled_ns: int) -> Decimal:
         """The quantity on which a leg is still owed a settlement of the past: what it held strictly before, 0 where the
-        settlement has been booked. Of a trade that was closed in this session: what it was never paid. Raises LogError
-        for any other that is not open.
+        settlement has been booked. Of a trade that ended in this session: what it was never paid. Raises LogError for
+        any other that is not open.
 
-        A live settlement was booked when it was handed over, up to a second late: one so near is the same one.
+        A live settlement was booked when it was handed over, somewhat late, and a venue may give it another instant:
+        what is less than a minute apart is the same one.
         """
-        fold = (self._closed_legs.get(trade_id) or self._trade(trade_id).legs)[leg]
-        if settled_ns < fold.owed_ns or any(abs(settled_ns - paid_ns) <= NANOSECONDS for paid_ns in fold.funded):
+        fold = (self._ended_legs.get(trade_id) or self._trade(trade_id).legs)[leg]
+        if settled_ns < fold.owed_ns or any(abs(settled_ns - paid_ns) < _APART_NS for paid_ns in fold.funded):
             return ZERO
         return fold.held_before(settled_ns)
 
@@ -306,7 +308,7 @@ class Portfolio:
         """Whether a settlement that a feed hands over is one that has been booked from its venue's history. Raises
         LogError when the trade is not open."""
         funded = self._trade(trade_id).legs[leg].funded
-        return any(late and abs(handed_over_ns - paid_ns) <= NANOSECONDS for paid_ns, late in funded.items())
+        return any(late and abs(handed_over_ns - paid_ns) < _APART_NS for paid_ns, late in funded.items())
 
     def price_pnl_at(self, trade_id: str, long_price: Decimal, short_price: Decimal) -> Decimal:
         """Price P&L of an open trade if what it holds were sold at ``long_price`` and bought back at ``short_price``:
@@ -685,7 +687,6 @@ class Portfolio:
         self._release(trade)
         self._closed.append(trade.value())
         self._closed_by_id[event.trade_id] = trade.value()
-        self._closed_legs[event.trade_id] = trade.legs
         self.cumulative_pnl += actual
         self.gross_profit += actual + cost
         self.leg_out_total_loss += cost
@@ -716,6 +717,7 @@ class Portfolio:
 
     def _release(self, trade: _TradeFold) -> None:
         del self._open[trade.proposal.trade_id]
+        self._ended_legs[trade.proposal.trade_id] = trade.legs
         self._free(trade.reserved)
 
     def _free(self, amount: Decimal) -> None:

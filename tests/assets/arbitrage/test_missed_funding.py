@@ -13,6 +13,7 @@ from assets.accounting.precision import posted
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, to_document, to_line
 from assets.arbitrage.events import FundingPaid, SessionOpened, Valued
+from assets.arbitrage.funding import MissedFunding
 from assets.arbitrage.model import Leg
 from assets.arbitrage.portfolio import LogError, Portfolio
 from assets.arbitrage.properties import PROPERTIES
@@ -401,6 +402,8 @@ class Living:
     def sleep(self, hour: float) -> None:
         """The machine is suspended until ``hour``."""
         self.clock.move_to(at(DAY, round(hour * 3600)))
+        while not self.trader.step():
+            """It takes the night stretch by stretch."""
         self.live(6)
 
 
@@ -417,6 +420,15 @@ def test_what_was_settled_while_the_machine_slept_is_paid_when_it_wakes(
     assert {event.settled_ns for event in paid(living.store, day)} == {MIDNIGHT + settled * HOUR}
     assert sound(living.store)
     assert woken < 24 or sound(living.store, day)
+
+
+def test_a_night_in_which_the_machine_slept_is_asked_for_whole() -> None:
+    feed = PastFeed(opening(7.9), KNOWN)
+    living = Living(feed, 7.9)
+    living.sleep(9.1)
+    living.sleep(23.5)
+    living.trader.close()
+    assert instants(living.store) == [("long", 8), ("short", 8), ("long", 16), ("short", 16)]
 
 
 def test_what_the_feed_could_not_hand_over_is_asked_for_after_the_hour_and_what_it_did_is_not_paid_again() -> None:
@@ -507,7 +519,7 @@ def test_what_is_never_told_is_given_up_after_some_hours_and_that_is_said_once(
 ) -> None:
     store = MemoryStore()
     feed = late(store)
-    session = again(store, feed, 8.5)
+    session = again(store, feed, 8.001)
     stepped(session, 20)
     assert [message for message in caplog.messages if "not booked yet" not in message] == [
         f"what {name} settled on SOLUSDT is not booked: 1 of 2026-03-01 08:00:00+00:00 to 2026-03-01 08:00:00+00:00 "
@@ -515,7 +527,7 @@ def test_what_is_never_told_is_given_up_after_some_hours_and_that_is_said_once(
         for name in ("north", "south")
     ]
     assert len(caplog.messages) == 4
-    assert all(until - since <= 6 for since, until in feed.hours if until > 14.6)
+    assert all(since > 8 and until - since < 7.1 for since, until in feed.hours if until > 14.6)
     assert sum(until > 14.6 for _, until in feed.hours) == 5  # after the hour
 
 
@@ -588,10 +600,25 @@ def test_a_naked_leg_is_hedged_before_its_venue_answers_and_paid_what_it_held_at
     assert sound(store)
 
 
+def test_an_entry_that_is_abandoned_while_its_venue_is_asked_is_owed_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    log = LogWriter()
+    trade_id = log.propose()
+    feed = PastFeed(unknown=[log.now], known=[FundingSettled(log.now + 1, 0, D("0.0001"), units(100))])
+    feed.patient = True
+    listings = [replace(VENUES[0], venue=name, symbol="BTCUSDT") for name in ("binance", "bybit")]
+    missed = MissedFunding(feed, listings, log.now, log.now)
+    log.wait(HOUR)
+    missed.ask(log.portfolio, log.now)
+    log.abandon(trade_id)
+    feed.answer()
+    assert missed.take(log.portfolio, log.now) == feed.known
+    assert caplog.messages == []
+
+
 # --- the same one, twice ---
 
 
-@pytest.mark.parametrize("lag_ns", [300_000_000, NANOSECONDS])
+@pytest.mark.parametrize("lag_ns", [300_000_000, NANOSECONDS])  # the most that a live feed lets pass
 def test_what_was_booked_from_the_history_is_not_booked_again_when_it_is_handed_over(lag_ns: int) -> None:
     store, eight = MemoryStore(), MIDNIGHT + 8 * HOUR
     opened_and_killed(desk_of(store, PastFeed(opening(7.9))), 7.9)
@@ -604,6 +631,17 @@ def test_what_was_booked_from_the_history_is_not_booked_again_when_it_is_handed_
     assert sound(store)
 
 
+def test_an_instant_that_a_venue_publishes_seconds_off_is_the_settlement_that_was_handed_over() -> None:
+    store, eight = MemoryStore(), MIDNIGHT + 8 * HOUR
+    handed_over = [event._replace(time_ns=eight + 3_000_000) for event in KNOWN[3:6]]
+    published = [event._replace(time_ns=eight + 3 * NANOSECONDS) for event in KNOWN[3:6]]
+    session = opened_and_killed(desk_of(store, PastFeed([*opening(7.99), *handed_over])), 7.99)
+    assert len(paid(store)) == 2
+    assert session.portfolio.time_ns > eight
+    again(store, PastFeed((), published), 9)
+    assert len(paid(store)) == 2
+
+
 def test_a_log_in_which_one_settlement_was_handed_over_after_it_was_booked_late_cannot_have_happened() -> None:
     log = LogWriter()
     trade_id = log.opened_trade("2")
@@ -614,7 +652,7 @@ def test_a_log_in_which_one_settlement_was_handed_over_after_it_was_booked_late_
     log.wait(NANOSECONDS // 5)
     with pytest.raises(LogError, match="where 0 was held"):
         log.fund(trade_id, Leg.LONG)
-    log.wait(NANOSECONDS)
+    log.wait(60 * NANOSECONDS)
     log.fund(trade_id, Leg.LONG)
 
 
@@ -629,7 +667,13 @@ def test_what_was_paid_and_held_the_day_before_is_known_the_day_after() -> None:
     log.fund(trade_id, Leg.LONG)
     document = load_document(dump_document(log.portfolio.carried_document("a" * 64)))
     carried = Portfolio.from_carried(document)
-    wanted = [(filled_ns, 0), (filled_ns + 1, 2), (log.now - NANOSECONDS, 0), (log.now, 0), (log.now + 2 * HOUR, 2)]
+    wanted = [
+        (filled_ns, 0),
+        (filled_ns + 1, 2),
+        (log.now - 59 * NANOSECONDS, 0),
+        (log.now, 0),
+        (log.now + 2 * HOUR, 2),
+    ]
     assert [carried.unfunded(trade_id, Leg.LONG, instant) for instant, _ in wanted] == [held for _, held in wanted]
     assert carried.unfunded(trade_id, Leg.SHORT, log.now) == 2
 
