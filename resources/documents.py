@@ -36,6 +36,15 @@ def _dump(value: Document, *, sort_keys: bool) -> str:
     )
 
 
+def is_canonical(data: bytes, *, floats: bool = False) -> bool:
+    """Whether ``dump_document`` wrote these bytes, of Decimals or, with ``floats``, of binary floats alone (1e-05,
+    which as a Decimal would be written 0.00001). Raises ValueError when they are no JSON object."""
+    document = load_document(data)
+    if dump_document(document) == data:
+        return True
+    return floats and dump_document(simplejson.loads(data)) == data
+
+
 def load_value(data: bytes | str) -> Any:
     """Like ``load_document`` of any JSON value."""
     try:

@@ -12,7 +12,7 @@ import pytest
 
 from assets.desk.history import compact
 from assets.desk.verify import Report, verify
-from resources.documents import load_document
+from resources.documents import dump_document, load_document
 from resources.market import FundingRate
 from tests.desk_parts import DAY, Parts, file_name, market_of, signal_csv
 from tests.memory_store import MemoryStore
@@ -190,6 +190,13 @@ def test_a_document_with_the_same_values_in_other_bytes_is_found() -> None:
     contents[key] = contents[key].replace(b'","', b'", "', 1)
     assert load_document(contents[key]) == load_document(small()[1][key])
     assert [d.key for d in verified(contents).differences] == [key]
+
+
+def test_a_research_document_with_a_small_number_is_no_difference_and_in_other_bytes_is_one() -> None:
+    key = "research/simulated/BTCUSDT/models/2026-11-03/manifest.json"
+    data = dump_document({"loss": [0.25, 1e-05], "volatility": 3.65e-05})
+    for stored, wanted in ((data, []), (data.replace(b",", b", ", 1), [key])):
+        assert [each.key for each in verified(small()[1] | {key: stored}).differences] == wanted
 
 
 def test_a_wrong_number_that_fits_the_form_is_named_with_the_right_one() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resources.bus.redis_bus import Cursor
 from resources.bus.streams import MalformedEntry, Tick
-from resources.documents import load_document, load_value
+from resources.documents import dump_document, is_canonical, load_document, load_value
 
 BEYOND = b"1e99999999999999999999"
 DEEP = 100_000
@@ -64,3 +64,29 @@ def test_a_cursor_that_nobody_here_wrote_says_nothing(seq: str) -> None:
 def test_a_tick_of_the_stream_with_such_a_number_is_malformed(text: str) -> None:
     with pytest.raises(MalformedEntry, match="is no JSON"):
         Tick.from_fields({"type": "metrics.tick", "errors_rate": text})
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(st.text(), numbers | st.integers() | st.lists(numbers)))
+@example({"volatility": 3.65e-05, "zero": -0.0, "large": 1e300, "small": 5e-324})
+def test_what_was_written_of_floats_is_canonical_and_with_a_byte_more_is_not(document: dict[str, object]) -> None:
+    data = dump_document(document)
+    assert is_canonical(data, floats=True)
+    assert not is_canonical(data + b" ", floats=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "decimals", "floats"),
+    [
+        (b'{"a":0.10}\n', True, True),  # a Decimal keeps its zeros
+        (b'{"a":1e-05}\n', False, True),
+        (b'{"a":0.00001}\n', True, True),
+        (b'{"a":1E-05}\n', False, False),
+        (b'{"a": 0.1}\n', False, False),
+        (b'{"b":1,"a":1}\n', False, False),
+    ],
+)
+def test_numbers_have_the_form_of_their_kind(data: bytes, decimals: bool, floats: bool) -> None:
+    assert (is_canonical(data), is_canonical(data, floats=True)) == (decimals, floats)
