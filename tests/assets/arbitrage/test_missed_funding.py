@@ -573,7 +573,21 @@ def test_what_becomes_known_after_the_trade_was_closed_is_not_booked_and_said(
     assert paid(store) == []
 
 
-def test_a_naked_leg_is_hedged_before_its_venue_answers_and_paid_what_it_held_at_the_settlement() -> None:
+def test_what_was_paid_late_is_in_the_profit_of_the_trade() -> None:
+    store = MemoryStore()
+    opened_and_killed(desk_of(store, PastFeed(opening(7.9))), 7.9)
+    session = again(store, PastFeed(closing(8.01), [settlement(8, 0, "0.0003")]), 8.005)
+    stepped(session, 8.05)
+    (trade,) = session.portfolio.closed_trades
+    assert trade.funding_usd == paid(store)[0].amount == -trade.quantity * D("0.03")
+    assert sound(store)
+
+
+def test_a_naked_leg_is_hedged_before_its_venue_answers_and_paid_what_it_held_at_the_settlement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(MissedFunding, "wait", lambda _missed, seconds: waits.append(seconds))
     store, eight = MemoryStore(), MIDNIGHT + 8 * HOUR
     begun = one_opportunity(eight - NANOSECONDS // 10)
     session = Session(desk_of(store, PastFeed(begun)), DAY, eight - NANOSECONDS)
@@ -588,6 +602,7 @@ def test_a_naked_leg_is_hedged_before_its_venue_answers_and_paid_what_it_held_at
     feed.patient = True
     session = again(store, feed, 8 + 30 / 3600)
     assert session.portfolio.naked_trades()
+    assert waits == []
     stepped(session, 8.03)
     assert not session.portfolio.naked_trades()
     assert [each.id for each in session.portfolio.open_trades] == [trade_id]
