@@ -18,9 +18,9 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
 from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import Event, SessionOpened, Valued
-from assets.arbitrage.funding import MissedFunding
 from assets.arbitrage.instructions import TAKEN, Given, given_after, given_again
 from assets.arbitrage.journal import Journal
+from assets.arbitrage.missed_funding import MissedFunding
 from assets.arbitrage.model import Leg
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules

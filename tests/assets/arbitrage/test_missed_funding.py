@@ -13,7 +13,7 @@ from assets.accounting.precision import posted
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, to_document, to_line
 from assets.arbitrage.events import FundingPaid, SessionOpened, Valued
-from assets.arbitrage.funding import MissedFunding
+from assets.arbitrage.missed_funding import MissedFunding
 from assets.arbitrage.model import Leg
 from assets.arbitrage.portfolio import LogError, Portfolio
 from assets.arbitrage.properties import PROPERTIES
