@@ -31,6 +31,7 @@ class Between:
     def __init__(self, inner: MemoryStore, name: str, change: Callable[[Document], object]) -> None:
         self._inner, self._name, self._change = inner, name, change
         self.url = inner.url
+        self.reads_at_once = inner.reads_at_once
 
     def create(self, key: str, data: bytes) -> str:
         if key.endswith(f"/{self._name}"):
