@@ -324,6 +324,15 @@ class Session:
     def _begin(self, rules: Rules, time_ns: int) -> None:
         closing = None if self.feed.days() else last_closing(self._store, self.source, self.day)
         state = None if closing is None else closing["state"]
+        if state is not None and Decimal(state["starting_capital"]) != rules.starting_capital:
+            _log.warning(
+                "the session of %s goes on with the starting capital of %s, %s, not with the %s that is set: "
+                "`desk capital` moves it",
+                self.day,
+                state["day"],
+                state["starting_capital"],
+                rules.starting_capital,
+            )
         self._open(
             SessionOpened(
                 seq=0,

@@ -237,14 +237,16 @@ def log_replays(day: StoredDay) -> list[str]:
 
 def _differences(day: StoredDay) -> Iterator[str]:
     yield from contradictions(day.desk.store, day.desk.source, day.events)
+    # A recording is the same for everybody; what is simulated is a function of the seed.
+    hint = "; another DESK_SEED or version of the program?" if day.desk.source == "SIMULATED" else ""
     again = iter(replayed(day))
     for event in day.events:
         other = next(again, None)
         if other is None or to_line(other) != to_line(event):
-            yield f"event {event.seq} is stored as {type(event).__name__} and comes out otherwise"
+            yield f"event {event.seq} is stored as {type(event).__name__} and comes out otherwise{hint}"
             return
     if next(again, None) is not None:
-        yield f"more happens than the {len(day.events)} stored events"
+        yield f"more happens than the {len(day.events)} stored events{hint}"
 
 
 def replayed(day: StoredDay) -> list[Event]:

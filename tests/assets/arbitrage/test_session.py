@@ -413,6 +413,18 @@ def test_new_rules_are_for_new_days_only() -> None:
     same_day(store, other)
 
 
+def test_a_day_that_goes_on_with_other_capital_than_is_set_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    traded_through(desk_of(store))
+    Session(desk_of(store), NEXT_DAY, 0)
+    assert "starting capital" not in caplog.text
+    richer = replace(desk_of(store).rules, starting_capital=Decimal(50_000))
+    session = Session(desk_of(store, rules=richer), NEXT_DAY, 0)
+    assert session.opened.starting_capital == desk_of(store).rules.starting_capital
+    (said,) = (line for line in caplog.messages if "starting capital" in line)
+    assert (NEXT_DAY in said, "20000" in said, "50000" in said, "`desk capital`" in said) == (True,) * 4
+
+
 # --- a feed that does not give the same again ---
 
 

@@ -367,7 +367,16 @@ def test_a_feed_that_does_not_give_it_again_is_found_out(changed: ScriptedFeed) 
     store = MemoryStore()
     StoredDay(desk_of(store, feed()), DAY)
     (found,) = trading_day.log_replays(StoredDay(desk_of(store, changed), DAY))
-    assert "comes out otherwise" in found
+    assert found.endswith("comes out otherwise; another DESK_SEED or version of the program?")
+
+
+def test_of_a_recording_no_seed_is_guessed_at() -> None:
+    store = MemoryStore()
+    recorded = {"source": "RECORDED", "recorded": (DAY,)}
+    StoredDay(desk_of(store, ScriptedFeed(evenings(SEED), **recorded)), DAY)
+    changed = ScriptedFeed(evenings(SEED + 2), **recorded)
+    (found,) = trading_day.log_replays(StoredDay(desk_of(store, changed), DAY))
+    assert found.endswith("comes out otherwise")
 
 
 def test_a_program_that_decides_otherwise_is_found_out(day: StoredDay, monkeypatch: pytest.MonkeyPatch) -> None:
