@@ -4,14 +4,18 @@ A day that nobody traded while it passed is traded when it is asked for, where i
 that is being traded nothing is made until it has ended.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
+from functools import cached_property
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import rules_from_document, to_line, value_to_document
 from assets.arbitrage.events import EntryRefused, Event, SessionOpened, TradeProposed
 from assets.arbitrage.instructions import contradictions, given_again
+from assets.arbitrage.journal import Journal
 from assets.arbitrage.metrics import DayTally, portfolio_metrics
+from assets.arbitrage.model import Leg
 from assets.arbitrage.performance import performance_record
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
@@ -25,11 +29,13 @@ from assets.arbitrage.session import (
     portfolio_before,
     rehearsed,
     start_of,
-    stored_events,
 )
-from resources.documents import Document
+from resources.documents import Document, dump_document, load_document
 from resources.feed import NANOSECONDS, Feed
+from resources.store import Store
 from resources.store.once import create_once
+
+_SHOWN = 80  # characters of a value that differs
 
 
 class NotOver(SessionError):
@@ -60,14 +66,15 @@ def _stored_anything(desk: ArbitrageDesk, day: str) -> bool:
     return any(desk.store.list(f"{day_key(desk.source, day, 'log')}/"))
 
 
-class StoredDay:
-    """One closed day as stored: its events, and the portfolio before and after them."""
+class ClosedDay:
+    """One closed day as stored, read and nothing else: its events, and the portfolio before and after them."""
 
-    def __init__(self, desk: ArbitrageDesk, day: str) -> None:
+    def __init__(self, store: Store, source: str, day: str, closing: Document) -> None:
         """Raises SessionError, JournalError or LogError when the stored day cannot be used."""
-        self.desk, self.day = desk, day
-        self.closing = traded(desk, day)
-        self.events: list[Event] = list(stored_events(desk.store, desk.source, day))
+        self.store, self.source, self.day, self.closing = store, source, day, closing
+        journal = Journal.open(store, day_key(source, day, "log"))
+        self.log_sha256 = journal.sha256()
+        self.events: list[Event] = list(journal.events())
         opened = self.events[0] if self.events else None
         if not isinstance(opened, SessionOpened):
             raise SessionError(f"the log of {day} does not begin with its opening")
@@ -77,22 +84,37 @@ class StoredDay:
     def rules(self) -> Rules:
         return rules_from_document(self.opened.rules)
 
+    @property
+    def head(self) -> Document:
+        """What every document of the day begins with."""
+        return {"day": self.day, "source": self.source, "log_sha256": self.log_sha256}
+
     def before(self) -> Portfolio:
         """A portfolio that waits for the day's first event."""
-        return portfolio_before(self.desk.store, self.opened)
+        return portfolio_before(self.store, self.opened)
 
-    def after(self) -> Portfolio:
-        """The portfolio at the day's end."""
+    @cached_property
+    def end(self) -> Portfolio:
+        """The portfolio at the day's end; not to be changed."""
         portfolio = self.before()
         for event in self.events:
             portfolio.apply(event)
         return portfolio
 
+
+class StoredDay(ClosedDay):
+    """A closed day for who may trade it: it is traded now where that is still to be done, and what is made of it is
+    stored."""
+
+    def __init__(self, desk: ArbitrageDesk, day: str) -> None:
+        """Raises NotOver too where there is no such day."""
+        self.desk = desk
+        super().__init__(desk.store, desk.source, day, traded(desk, day))
+
     def stored_once(self, name: str, make: Callable[["StoredDay"], Document]) -> Document:
         """The day's document ``name`` as first stored; made of the day where it is not."""
-        head = {"day": self.day, "source": self.desk.source, "log_sha256": self.closing["state"]["log_sha256"]}
-        key = day_key(self.desk.source, self.day, f"{name}.json")
-        return create_once(self.desk.store, key, lambda: head | make(self))
+        key = day_key(self.source, self.day, f"{name}.json")
+        return create_once(self.store, key, lambda: self.head | make(self))
 
 
 def opportunities(day: StoredDay) -> Document:
@@ -100,7 +122,11 @@ def opportunities(day: StoredDay) -> Document:
     asked again; of a live day those that were good enough to be considered, from its log."""
     if day.desk.feed.repeatable:
         return {"found_by": "scanner", "rows": _watched(day)}
-    considered = [event for event in day.events if isinstance(event, TradeProposed | EntryRefused)]
+    return considered(day.events)
+
+
+def considered(events: Iterable[Event]) -> Document:
+    """The opportunities that a log shows: each was entered, or refused for a reason."""
     return {
         "found_by": "log",
         "rows": [
@@ -116,7 +142,8 @@ def opportunities(day: StoredDay) -> Document:
                 "funding_delta": event.funding_delta if isinstance(event, TradeProposed) else None,
                 "confidence": event.confidence,
             }
-            for event in considered
+            for event in events
+            if isinstance(event, TradeProposed | EntryRefused)
         ],
     }
 
@@ -148,14 +175,18 @@ def _episode(feed: Feed, found: Opportunity, removed_ns: int | None, reason: str
 
 def unexplained_signals(day: StoredDay) -> list[str]:
     """Proposals of the log that no stored opportunity of the same venues stands for at their time."""
-    rows = day.stored_once("opportunities", opportunities)["rows"]
+    return unexplained(day.events, day.stored_once("opportunities", opportunities)["rows"])
+
+
+def unexplained(events: Iterable[Event], rows: Iterable[Document]) -> list[str]:
+    """Proposals among ``events`` that none of the opportunities stands for."""
     stood: dict[tuple[str, str, str], list[tuple[int, int | None]]] = {}
     for row in rows:
         pair = row["asset"], row["long_exchange"], row["short_exchange"]
         stood.setdefault(pair, []).append((row["since_ns"], row["removed_ns"]))
     return [
         f"trade {event.trade_id} of {event.asset}, {event.long_exchange} to {event.short_exchange}"
-        for event in day.events
+        for event in events
         if isinstance(event, TradeProposed)
         and not any(
             since <= event.time_ns and (until is None or event.time_ns <= until)
@@ -164,9 +195,9 @@ def unexplained_signals(day: StoredDay) -> list[str]:
     ]
 
 
-def trades(day: StoredDay) -> Document:
+def trades(day: ClosedDay) -> Document:
     """The day's closed trades in the brief's JSON, oldest first, and those still open at its end."""
-    portfolio = day.after()
+    portfolio = day.end
     return {
         "events": len(day.events),
         "closed": [value_to_document(trade) for trade in portfolio.closed_trades],
@@ -174,13 +205,13 @@ def trades(day: StoredDay) -> Document:
     }
 
 
-def portfolio_state(day: StoredDay) -> Document:
+def portfolio_state(day: ClosedDay) -> Document:
     """The brief's PortfolioState at the day's end; the trades themselves stand in ``trades.json``."""
-    state = day.after().state()
+    state = day.end.state()
     return {"state": value_to_document(replace(state, active_trades=(), closed_trades=()))}
 
 
-def performance(day: StoredDay) -> Document:
+def performance(day: ClosedDay) -> Document:
     """What telemetry and reports are told of the day (``performance.py``), and the marks of what is held at its end."""
     portfolio, records = day.before(), []
     for event in day.events:
@@ -191,7 +222,7 @@ def performance(day: StoredDay) -> Document:
     return {"records": records, "closed": True, "marks": day.closing["marks"], "opening": _opening(day)}
 
 
-def _opening(day: StoredDay) -> list[Document]:
+def _opening(day: ClosedDay) -> list[Document]:
     """What was held when the day began, leg by leg, at its entry price: reports need to know what they do not see
     bought."""
     return [
@@ -208,7 +239,7 @@ def _opening(day: StoredDay) -> list[Document]:
     ]
 
 
-def daily_metrics(day: StoredDay) -> Document:
+def daily_metrics(day: ClosedDay) -> Document:
     """The day's metrics, and the portfolio's at its end."""
     portfolio = day.before()
     tally = DayTally(portfolio)
@@ -224,6 +255,73 @@ def daily_metrics(day: StoredDay) -> Document:
     }
 
 
+# The day's documents that are folds of its log, and of the marks that its closing has, by name.
+FOLDS: Mapping[str, Callable[[ClosedDay], Document]] = {
+    "trades": trades,
+    "portfolio": portfolio_state,
+    "performance": performance,
+    "metrics": daily_metrics,
+}
+
+
+def closing_follows(day: ClosedDay) -> list[str]:
+    """What the stored closing has and the day's log does not leave, a sentence each.
+
+    The marks are of the feed, which is not in the log: which legs have one is judged, and that it is above zero.
+    """
+    left = {
+        "day": day.day,
+        "source": day.source,
+        "last_seq": day.end.seq,
+        "state": day.end.carried_document(day.log_sha256),
+    }
+    marks = day.closing.get("marks")
+    if not isinstance(marks, dict):
+        return ["the closing has no marks"]
+    held = {
+        f"{exchange}:{symbol}"
+        for trade in day.end.open_trades
+        for leg, exchange, symbol in (
+            (Leg.LONG, trade.long_exchange, trade.long_symbol),
+            (Leg.SHORT, trade.short_exchange, trade.short_symbol),
+        )
+        if day.end.holding(trade.id, leg).quantity
+    }
+    unlike = differences(day.closing, left | {"marks": marks})
+    unlike += [
+        f"marks: {place} {'is not held' if place in marks else 'is held'}" for place in sorted(marks.keys() ^ held)
+    ]
+    for place, mark in marks.items():
+        if mark is not None and not (isinstance(mark, Decimal | int) and mark > 0):
+            unlike.append(f"marks.{place} is {_short(mark)}")
+    return unlike
+
+
+def differences(stored: Document, made: Document) -> list[str]:
+    """Where a stored document is not what was made anew, a sentence for each value."""
+    return list(_unlike("", stored, load_document(dump_document(made))))
+
+
+def _unlike(name: str, stored: object, made: object) -> Iterator[str]:
+    if isinstance(stored, dict) and isinstance(made, dict):
+        for key in sorted(stored.keys() | made.keys()):
+            inner = f"{name}.{key}" if name else key
+            if key not in stored or key not in made:
+                yield f"{inner} is {'stored' if key in stored else 'recomputed'} alone"
+            else:
+                yield from _unlike(inner, stored[key], made[key])
+    elif isinstance(stored, list) and isinstance(made, list) and len(stored) == len(made):
+        for number, (one, other) in enumerate(zip(stored, made, strict=True)):
+            yield from _unlike(f"{name}[{number}]", one, other)
+    elif stored != made:
+        yield f"{name} is {_short(stored)}, recomputed {_short(made)}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def log_replays(day: StoredDay) -> list[str]:
     """Whether the feed and the instructions that the log took give it again, byte for byte (Property 6 with it: what
     should be left is left), and what is still stored of those instructions is what it took.
@@ -236,7 +334,7 @@ def log_replays(day: StoredDay) -> list[str]:
 
 
 def _differences(day: StoredDay) -> Iterator[str]:
-    yield from contradictions(day.desk.store, day.desk.source, day.events)
+    yield from contradictions(day.store, day.source, day.events)
     # A recording is the same for everybody; what is simulated is a function of the seed.
     hint = "; another DESK_SEED or version of the program?" if day.desk.source == "SIMULATED" else ""
     again = iter(replayed(day))

@@ -1,0 +1,106 @@
+"""Every closed day of paper trading judged from the store alone: what its log leaves is what stands beside it.
+
+The log's chain is followed and its events are folded, from the closing of the day that it says it goes on from. That
+must be what the day closed with, what its documents hold and what was instructed. A day under way has not closed and
+is not judged.
+
+What is not in the log is judged as far as it goes: the marks of a closing for what they are of, and opportunities that
+the scanner found in the feed for standing behind every entry. ``desk trade --day`` computes a day from its feed again.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from assets.arbitrage.instructions import contradictions
+from assets.arbitrage.session import closing_of, day_key
+from assets.arbitrage.trading_day import FOLDS, ClosedDay, closing_follows, considered, differences, unexplained
+from resources.documents import Document
+from resources.store import NotFound, Store, StoreError
+from resources.store.once import find
+
+_FOLDER = "arbitrage/"
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_OPPORTUNITIES = "opportunities"
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DaysVerdict:
+    """How many closed days were judged, and (key, sentence) of what differs."""
+
+    days: int
+    differences: tuple[tuple[str, str], ...]
+
+
+def verify_days(store: Store, progress: Progress = lambda _what, _done, _of: None) -> DaysVerdict:
+    """Judge every closed day of every source. Reads only. ``progress`` is told what is under way. Raises StoreError
+    where the store itself cannot be read: whatever else stored bytes cause is a difference."""
+    found: list[tuple[str, str]] = []
+    stored = _stored_days(store)
+    judged = 0
+    for number, (source, day) in enumerate(stored):
+        progress("arbitrage days", number, len(stored))
+        key = day_key(source, day, "closing.json")
+        closing = None
+        with _judging(found, key):
+            closing = closing_of(store, source, day)
+            if closing is None:
+                made = [name for name in (*FOLDS, _OPPORTUNITIES) if find(store, day_key(source, day, f"{name}.json"))]
+                found += [(key, f"is missing, although {name}.json is there") for name in made[:1]]
+        if closing is not None:
+            judged += 1
+            with _judging(found, day_key(source, day, "log")):
+                _judge(store, ClosedDay(store, source.upper(), day, closing), found)
+    return DaysVerdict(judged, tuple(found))
+
+
+def _stored_days(store: Store) -> list[tuple[str, str]]:
+    """(source as its folder is named, day), oldest first of each source."""
+    parts = (entry.key.removeprefix(_FOLDER).split("/") for entry in store.list(_FOLDER))
+    return sorted({(each[0], each[1]) for each in parts if len(each) > 2 and _DAY.fullmatch(each[1])})
+
+
+@contextmanager
+def _judging(found: list[tuple[str, str]], key: str) -> Iterator[None]:
+    """Makes whatever judging ``key`` raises a difference; what the store itself cannot do still raises."""
+    try:
+        yield
+    except StoreError as error:
+        if not isinstance(error, NotFound):
+            raise
+        found.append((key, f"cannot be recomputed: {error}"))
+    except Exception as error:  # a changed byte can make stored data raise anything at all
+        found.append((key, f"cannot be recomputed: {type(error).__name__}: {error}"))
+
+
+def _judge(store: Store, day: ClosedDay, found: list[tuple[str, str]]) -> None:
+    def differ(name: str, judge: Callable[[Document], list[str]]) -> None:
+        key = day_key(day.source, day.day, f"{name}.json")
+        with _judging(found, key):
+            document = find(store, key)
+            if document is not None:
+                found.extend((key, each) for each in judge(document))
+
+    found += [(day_key(day.source, day.day, "log"), each) for each in contradictions(store, day.source, day.events)]
+    differ("closing", lambda _closing: closing_follows(day))
+    for name, make in FOLDS.items():
+        differ(name, partial(_fold, day, make))
+    differ(_OPPORTUNITIES, lambda document: _opportunities(day, document))
+
+
+def _fold(day: ClosedDay, make: Callable[[ClosedDay], Document], document: Document) -> list[str]:
+    return differences(document, day.head | make(day))
+
+
+def _opportunities(day: ClosedDay, document: Document) -> list[str]:
+    if document["found_by"] != "scanner":
+        return differences(document, day.head | considered(day.events))
+    rows = document["rows"]
+    entered = unexplained(day.events, rows)
+    return differences(document, day.head | {"found_by": "scanner", "rows": rows}) + [
+        f"none of them stands for {each}" for each in entered
+    ]
