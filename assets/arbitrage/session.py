@@ -274,6 +274,8 @@ class Session:
     def close(self) -> list[Event]:
         """Take the day to its end and store what the next one goes on from. Returns the last events."""
         self.advance_to(self.end_ns)
+        if self._missed is not None:
+            self._missed.end(self.portfolio, self.end_ns)
         last = self.flush()
         log_sha256 = self._journal.sha256()
         create_once(

@@ -248,20 +248,42 @@ def test_over_midnight_each_day_pays_what_was_settled_in_it() -> None:
     assert sound(store, NEXT_DAY)
 
 
-def test_only_the_listings_that_are_held_are_asked_for_since_the_trade_was_entered_or_some_hours() -> None:
-    store, feed = MemoryStore(), PastFeed(opening(7) + opening(17.2)[2:])
+def test_only_the_listings_that_are_held_are_asked_for_since_the_trade_was_entered_and_then_of_some_hours() -> None:
+    store, feed = MemoryStore(), PastFeed(opening(7))
     (trade,) = opened_and_killed(desk_of(store, feed), 7).portfolio.open_trades
     session = again(store, feed, 17)
     assert feed.asked == [(index, trade.entry_time, MIDNIGHT + 17 * HOUR) for index in (0, 1)]
-    session.advance_to(MIDNIGHT + round(17.5 * HOUR))
-    session.flush()
-    stopped = session.portfolio.time_ns
-    feed.asked.clear()
-    again(store, feed, 18)
-    assert feed.asked == [(index, stopped - 6 * HOUR, MIDNIGHT + 18 * HOUR) for index in (0, 1)]
+    stepped(session, 18.5)
+    assert [(round(since), round(until)) for since, until in feed.hours] == [(7, 17), (11, 17), (11, 18)]
     flat = PastFeed()
     again(MemoryStore(), flat, 17)
     assert flat.asked == []
+
+
+def test_what_no_venue_told_before_the_day_was_closed_is_paid_the_day_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is gone all night, and its venues take longer than a start waits."""
+    monkeypatch.setattr("assets.arbitrage.session._HISTORY_SECONDS", 0.01)
+    known = [settlement(hour, listing) for hour in (8, 16, 24, 32) for listing in range(2)]
+    store, feed = MemoryStore(), PastFeed(opening(7), known)
+    opened_and_killed(desk_of(store, feed), 7)
+    feed.patient = True
+    again(store, feed, 36).close()
+    session = again(store, feed, 36, NEXT_DAY)
+    feed.answer()
+    stepped(session, 36.01)
+    assert instants(store) == []
+    assert instants(store, NEXT_DAY) == [(leg, hour) for hour in (8, 16, 24, 32) for leg in ("long", "short")]
+    assert sound(store)
+    assert sound(store, NEXT_DAY)
+
+
+def test_what_a_venue_did_not_answer_before_another_restart_is_paid_after_it() -> None:
+    store = MemoryStore()
+    opened_and_killed(desk_of(store, PastFeed(opening(7))), 7)
+    stepped(again(store, PastFeed(opening(22.4)[2:], KNOWN, silent=[0, 1]), 17), 22.5)
+    again(store, PastFeed((), KNOWN), 22.6)
+    assert instants(store) == [("long", 8), ("short", 8), ("long", 16), ("short", 16)]
+    assert sound(store)
 
 
 # --- what is not known ---
@@ -571,6 +593,89 @@ def test_what_becomes_known_after_the_trade_was_closed_is_not_booked_and_said(
         for name in ("north", "south")
     ]
     assert paid(store) == []
+
+
+CLOSED = [
+    f"what {name} settled on SOLUSDT is not booked: 1 of 2026-03-01 08:00:00+00:00 to 2026-03-01 08:00:00+00:00 "
+    "not known; the trade is closed"
+    for name in ("north", "south")
+]
+
+
+@pytest.mark.parametrize("known", [KNOWN, ()], ids=["told", "not told"])
+def test_what_was_settled_on_a_trade_that_closed_before_its_venue_was_asked_is_said_once(
+    known: Sequence[FundingSettled], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    feed = PastFeed(opening(7.9) + closing(8.001), known, () if known else [MIDNIGHT + 8 * HOUR])
+    session = opened_and_killed(desk_of(store, feed), 7.9)
+    stepped(session, 8.01)
+    assert not session.portfolio.open_trades
+    assert feed.asked == []
+    stepped(session, 10.5)
+    assert caplog.messages == CLOSED
+    assert len(feed.hours) == 1
+
+
+def test_what_was_settled_on_a_trade_that_closed_at_once_after_a_start_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    opened_and_killed(desk_of(store, PastFeed(opening(7.9))), 7.9)
+    feed = PastFeed(closing(8.0031), (), [MIDNIGHT + 8 * HOUR])
+    stepped(again(store, feed, 8.003), 12)
+    assert [message for message in caplog.messages if "not booked yet" not in message] == CLOSED
+
+
+def test_of_a_trade_that_was_paid_and_closed_its_venue_is_not_asked() -> None:
+    store = MemoryStore()
+    feed = PastFeed([*opening(7.9), *KNOWN[3:6], *closing(8.001)], KNOWN)
+    session = opened_and_killed(desk_of(store, feed), 7.9)
+    stepped(session, 10)
+    assert not session.portfolio.open_trades
+    assert instants(store) == [("long", 8), ("short", 8)]
+    assert feed.asked == []
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["answers again", "is silent all day"])
+def test_a_venue_that_does_not_answer_until_the_trade_is_closed_is_asked_again_and_what_it_told_said(
+    answers: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    opened_and_killed(desk_of(store, PastFeed(opening(19.9))), 19.9)
+    feed = PastFeed(closing(20.2), [settlement(20, listing) for listing in range(2)], silent=[0, 1])
+    session = again(store, feed, 20.1)
+    stepped(session, 20.5)
+    assert not session.portfolio.open_trades
+    caplog.clear()
+    if answers:
+        feed.silent = []
+        stepped(session, 20.6)
+    session.close()
+    why = (
+        "1 of 2026-03-01 20:00:00+00:00 to 2026-03-01 20:00:00+00:00 not known"
+        if answers
+        else "it was not told before the day ended"
+    )
+    assert caplog.messages == [
+        f"what {name} settled on SOLUSDT is not booked: {why}; the trade is closed" for name in ("north", "south")
+    ]
+
+
+def test_what_was_settled_while_a_question_was_being_answered_is_asked_for_at_once() -> None:
+    """The machine slept an hour with an answer under way."""
+    known = [settlement(hour, listing) for hour in (8, 9) for listing in range(2)]
+    store, feed = MemoryStore(), PastFeed(opening(7.5), known)
+    session = opened_and_killed(desk_of(store, feed), 7.5)
+    feed.patient = True
+    stepped(session, 8.02)
+    session.advance_to(MIDNIGHT + round(9.2 * HOUR))
+    for _ in range(2):
+        feed.answer()
+        session.take_missed()
+    session.flush()
+    assert instants(store) == [(leg, hour) for hour in (8, 9) for leg in ("long", "short")]
+    assert len(feed.hours) == 2
 
 
 def test_what_was_paid_late_is_in_the_profit_of_the_trade() -> None:
