@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
+from pipelines.terminal import FAILED, REFUSED, Day, console, plain_table, settings_or_exit, speaking_plainly
 
 if TYPE_CHECKING:
     from assets.arbitrage.arbitrage_desk import ArbitrageDesk
@@ -24,7 +24,7 @@ _NICENESS = 5
 
 @click.command()
 @click.option("--resident", is_flag=True, help="Trade the present day with the clock, and the next ones.")
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Trade or read this past UTC day and judge its log.")
+@click.option("--day", type=Day(), help="Trade or read this past UTC day and judge its log.")
 def trade(resident: bool, day: datetime | None) -> None:
     """Paper trading between venues: the resident trader, or one past day.
 
@@ -74,9 +74,9 @@ def _judge(desk: "ArbitrageDesk", day: str) -> None:
     for name, value in (
         ("events in the log", f"{len(stored.events):,}"),
         ("trades closed (won, lost, even)", "{trades} ({wins}, {losses}, {break_even})".format(**statistics)),
-        ("Profit of the day", f"{metrics['realised']:+,.2f}"),
-        ("fees / funding", f"{metrics['fees']:,.2f} / {metrics['funding']:+,.2f}"),
-        ("leg-outs and what they cost", f"{metrics['leg_outs']} / {metrics['leg_out_loss']:,.2f}"),
+        ("Profit of the day", f"{metrics['realised']:+,.2f} USD"),
+        ("fees / funding", f"{metrics['fees']:,.2f} / {metrics['funding']:+,.2f} USD"),
+        ("leg-outs and what they cost", f"{metrics['leg_outs']} / {metrics['leg_out_loss']:,.2f} USD"),
         ("naked for more than 500 ms, alarmed", alarmed[0] if alarmed else "none"),
         *((name, "holds" if not found else found[0]) for name, found in violations.items()),
     ):

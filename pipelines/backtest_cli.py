@@ -1,6 +1,7 @@
 """Backtests on the command line: ``desk backtest`` and ``desk import-report``."""
 
 import sys
+from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 import click
 import simplejson
 
-from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
+from pipelines.terminal import (
+    FAILED,
+    REFUSED,
+    console,
+    plain_table,
+    settings_or_exit,
+    speaking_plainly,
+    within_reach,
+)
 
 _DAY = timedelta(days=1)
 
@@ -22,11 +31,16 @@ def _when(context: click.Context, option: click.Parameter, text: str | None) -> 
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a day nor an instant") from None
+    within_reach(instant, text)
     if instant.tzinfo is not None:
         return instant.astimezone(UTC)
     if len(text) > len("2025-01-31"):
         raise click.BadParameter(f"{text!r} has no offset: write {text}Z for UTC")
     return instant.date()
+
+
+def _midnight(when: date) -> datetime:
+    return when if isinstance(when, datetime) else datetime.combine(when, time(), UTC)
 
 
 def _instant(when: date | None, recorded: datetime, day: timedelta) -> datetime:
@@ -37,7 +51,7 @@ def _instant(when: date | None, recorded: datetime, day: timedelta) -> datetime:
     """
     if when is None or isinstance(when, datetime):
         return when or recorded
-    midnight = datetime.combine(when, time(), UTC)
+    midnight = _midnight(when)
     first, last = sorted((midnight, midnight + day))
     return recorded if first < recorded < last else midnight
 
@@ -113,6 +127,8 @@ def backtest(
                 step=timedelta(minutes=step_minutes),
                 stale_mark_seconds=settings.stale_mark_seconds,
             )
+            if first is not None and last is not None and _midnight(first) > _midnight(last):
+                raise BacktestRefused(f"--from {first} lies after --to {last}")
             begin, end = _instant(first, market.start, _DAY), _instant(last, market.end, -_DAY)
             if not market.start <= begin <= end <= market.end:
                 raise BacktestRefused(
@@ -137,7 +153,7 @@ def backtest(
         ("fills / signals", f"{results['total_trades']} / {results['total_signals']}"),
         ("round trips closed / won / open", f"{trips['closed']} / {trips['won']} / {trips['open']}"),
         ("win rate", _said(results["win_rate"], ".1f", " %")),
-        ("fees / funding", f"{results['fees']:,.2f} / {results['funding']:+,.2f}"),
+        ("fees / funding", f"{results['fees']:,.2f} {results['currency']} / {_funding(results, bool(report.funding))}"),
         ("store", f"{store.url}/{report_key(name, '')}"),
     ):
         table.add_row(label, shown)
@@ -147,9 +163,24 @@ def backtest(
         if missing:
             span = f"from {found['start'][:16]} to {found['end'][:16]} UTC"
             click.echo(f"{symbol} lacks {missing} of {found['expected']} bars {span}, gaps: {found['gaps']}", err=True)
+    for symbol, found in results.get("funding_not_recorded", {}).items():
+        span = f"from {found['first'][:16]} to {found['last'][:16]} UTC"
+        click.echo(f"funding of {symbol}: {found['settlements']} not recorded, {span}", err=True)
+    for symbol, count in Counter(unbooked["symbol"] for unbooked in results["funding_not_booked"]).items():
+        click.echo(f"funding of {symbol}: {count} not booked, without a usable rate or mark", err=True)
     for signal in report.signals:
         if signal.reason:
             click.echo(f"signal {signal.signal_id} {signal.symbol}: {signal.status}, {signal.reason}", err=True)
+
+
+def _funding(results: dict[str, Any], booked: bool) -> str:
+    """What was booked, never 0 for what nobody knows."""
+    amount = f"{results['funding']:+,.2f} {results['currency']}"
+    missing = results.get("funding_not_recorded", {})
+    said = [f"not recorded: {', '.join(missing)}"] if missing else []
+    if results["funding_not_booked"]:
+        said.append(f"not booked: {', '.join(sorted({row['symbol'] for row in results['funding_not_booked']}))}")
+    return "; ".join([amount, *said] if booked or not said else said)
 
 
 def _said(value: Decimal | None, form: str, unit: str = "") -> str:

@@ -60,6 +60,7 @@ def _ask(kind: str, text: str | None, note: str) -> None:
     """Store the instruction, wait a little for what becomes of it and say it. Status 3 where it is refused."""
     from assets.arbitrage.arbitrage_desk import open_arbitrage_desk
     from assets.arbitrage.instructions import BadInstruction, Kind, amount_of, give
+    from assets.arbitrage.portfolio import LogError
 
     settings = settings_or_exit()
     with speaking_plainly():
@@ -73,6 +74,9 @@ def _ask(kind: str, text: str | None, note: str) -> None:
             given = give(desk.store, desk.source, Kind(kind), amount, note, now_ns, taken=_newest_taken(desk))
         except BadInstruction as error:
             raise click.UsageError(str(error)) from error
+        except LogError as error:
+            click.echo(f"desk: the newest closed day cannot be gone on from: {error}", err=True)
+            sys.exit(REFUSED)
         view = _view_of(desk.store, desk.source, given.number)
         outcome = None if view is None else _outcome(desk.store, view, given.number)
     if view is None:
@@ -96,7 +100,7 @@ def _is_of(outcome: "InstructionRow", given: "Instruction") -> bool:
 def _done(given: "Instruction", available: "Decimal") -> str:
     done = {"deposit": "deposited", "withdraw": "withdrew", "resume": "resumed, trades are entered again"}[given.kind]
     amount = "" if given.amount is None else f" {given.amount:,f}"
-    return f"{done}{amount}; available is now {available:,f}"
+    return f"{done}{amount}; available is now {available:,f} USD"
 
 
 def _newest_taken(desk: "ArbitrageDesk") -> int:

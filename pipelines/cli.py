@@ -22,7 +22,7 @@ from pipelines.arbitrage_cli import monitor, trade
 from pipelines.backtest_cli import backtest, import_report
 from pipelines.capital_cli import capital
 from pipelines.research_cli import decide, train, walk_forward
-from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
+from pipelines.terminal import FAILED, REFUSED, Day, console, plain_table, settings_or_exit, speaking_plainly
 from resources.settings import Settings
 
 # Each command imports what it needs: `desk --help` answers at once.
@@ -329,8 +329,8 @@ def replay(bars: Path, signals: Path, days: int | None, into: Path) -> None:
 
 @main.command()
 @click.argument("what", type=click.Choice(["values", "fills", "orders", "positions", "events"]))
-@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First UTC day (default: all).")
-@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last UTC day, included (default: all).")
+@click.option("--from", "first", type=Day(), help="First UTC day (default: all).")
+@click.option("--to", "last", type=Day(), help="Last UTC day, included (default: all).")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
 @click.option(
     "--output", "-o", type=click.File("w", encoding="utf-8"), default="-", help="File (default: standard output)."

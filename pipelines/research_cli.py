@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.terminal import FAILED, REFUSED, console, plain_table, settings_or_exit, speaking_plainly
+from pipelines.terminal import FAILED, REFUSED, Day, console, plain_table, settings_or_exit, speaking_plainly
 
 if TYPE_CHECKING:
     from assets.research.research_desk import Research
 
 _COLUMNS = ("accepted", "traded", "hit rate", "Sharpe", "gate off", "return")
-_DAY = click.DateTime(["%Y-%m-%d"])
+_DAY = Day()
 _symbols = click.option("--symbol", "symbols", multiple=True, help="Only this one (may be repeated).")
 
 

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
 import click
 import simplejson
@@ -15,6 +17,25 @@ from resources.settings import Settings, load_settings
 FAILED, REFUSED = 1, 3
 # Piped into a file or another program nothing is cut at a screen's width.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def within_reach(when: datetime, text: str) -> None:
+    """Raises BadParameter for a time outside 1970 to 2261, where not everything can count nanoseconds: nothing is
+    recorded or simulated there, and a year may be subtracted or added without leaving what a date can be."""
+    if not 1970 <= when.year <= 2261:
+        raise click.BadParameter(f"{text!r} does not lie within the years 1970 to 2261")
+
+
+class Day(click.DateTime):
+    """A UTC day, YYYY-MM-DD, that is within reach."""
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        day = super().convert(value, param, ctx)
+        within_reach(day, str(value))
+        return day
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _PREFIX = "DESK_"
@@ -93,14 +93,14 @@ class Settings(BaseSettings):
     def _known_market(cls, value: str) -> str:
         if value in ("simulated", "binance") or (value.startswith("replay:") and len(value) > len("replay:")):
             return value
-        raise ValueError(f"{value!r} is none of simulated, replay:<folder>, binance")
+        raise ValueError("is none of simulated, replay:<folder>, binance")
 
     @field_validator("history")
     @classmethod
     def _known_history(cls, value: str) -> str:
         if value in ("", "simulated", "binance") or (value.startswith("recorded:") and len(value) > len("recorded:")):
             return value
-        raise ValueError(f"{value!r} is none of simulated, recorded:<folder>, binance")
+        raise ValueError("is none of simulated, recorded:<folder>, binance")
 
     @field_validator("feed")
     @classmethod
@@ -108,14 +108,14 @@ class Settings(BaseSettings):
         kind, _, rest = value.partition(":")
         if value == "simulated" or (kind in ("recorded", "live") and rest):
             return value
-        raise ValueError(f"{value!r} is none of simulated, recorded:<folder>, live:<venue>,<venue>")
+        raise ValueError("is none of simulated, recorded:<folder>, live:<venue>,<venue>")
 
     @field_validator("redis_url")
     @classmethod
     def _redis_address(cls, value: str) -> str:
         if not value or value.startswith(("redis://", "rediss://")):
             return value
-        raise ValueError("REDIS_URL must begin with redis:// or rediss:// (its value is not shown)")
+        raise ValueError("must begin with redis:// or rediss:// (its value is not shown)")
 
     @field_validator("research_symbols", mode="before")
     @classmethod
@@ -130,20 +130,20 @@ class Settings(BaseSettings):
             or len(set(value)) < len(value)
             or not all(symbol and symbol == symbol.upper() for symbol in value)
         ):
-            raise ValueError(f"{','.join(value)!r} is no list of different symbols such as BTCUSDT,ETHUSDT")
+            raise ValueError("is no list of different symbols such as BTCUSDT,ETHUSDT")
         return value
 
     @model_validator(mode="after")
     def _auth_off_only_on_loopback(self) -> "Settings":
         if self.auth == "off" and self.host not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError(f"auth=off needs a loopback host, not {self.host!r}")
+            raise ValueError("DESK_AUTH=off needs a loopback address in DESK_HOST")
         return self
 
     @model_validator(mode="after")
     def _celery_has_a_broker(self) -> "Settings":
         if self.fold_executor == "celery" and not self.celery_broker.startswith(("redis://", "rediss://")):
             raise ValueError(
-                "fold_executor=celery needs celery_broker, the redis:// address that its workers listen to"
+                "DESK_FOLD_EXECUTOR=celery needs DESK_CELERY_BROKER, the redis:// address that its workers listen to"
             )
         return self
 
@@ -162,8 +162,17 @@ def variable_names() -> dict[str, str]:
 
 def load_settings() -> Settings:
     """Settings from the environment. Raises ValueError naming any unknown or invalid ``DESK_*`` variable."""
-    known = set(variable_names().values())
+    names = variable_names()
+    known = set(names.values())
     unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
     if unknown:
         raise ValueError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        # One line each: a value may be a secret, and a page about pydantic helps nobody who sets a variable.
+        lines = []
+        for refused in error.errors(include_url=False, include_context=False, include_input=False):
+            place = "".join(f"{names.get(str(name), name)}: " for name in refused["loc"][:1])
+            lines.append(place + refused["msg"].removeprefix("Value error, "))
+        raise ValueError("\n".join(lines)) from None

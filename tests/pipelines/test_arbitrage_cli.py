@@ -68,6 +68,8 @@ def test_a_past_day_is_traded_judged_and_computed_anew(store: LocalStore, script
     events = len(list(stored_events(store, "SIMULATED", DAY)))
     assert any("events in the log" in line and f"{events:,}" in line for line in lines)
     assert f"SIMULATED {DAY}" in result.stdout
+    for label in ("Profit of the day", "fees / funding", "leg-outs and what they cost"):
+        assert next(line for line in lines if label in line).rstrip().endswith(" USD"), label
 
 
 def test_asked_again_it_says_the_same_of_the_same_log(store: LocalStore, scripted: Callable[..., None]) -> None:
@@ -84,7 +86,7 @@ def test_a_log_that_does_not_come_out_again_is_status_one(store: LocalStore, scr
     scripted(ScriptedFeed(evenings(SEED + 2)))
     result = run(trade, "--day", DAY)
     assert result.exit_code == FAILED
-    assert "comes out otherwise" in result.stdout
+    assert "comes out otherwise; another DESK_SEED" in " ".join(result.stdout.split())
 
 
 def test_a_live_day_is_judged_without_computing_it_anew(store: LocalStore, scripted: Callable[..., None]) -> None:
@@ -145,7 +147,17 @@ def test_a_recording_that_is_not_there_is_refused(store: LocalStore, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--resident", "--day", DAY), ("--day", "yesterday"), ("--day", "2026-02-30")], ids=str
+    "arguments",
+    [
+        (),
+        ("--resident", "--day", DAY),
+        ("--day", "yesterday"),
+        ("--day", "2026-02-30"),
+        ("--day", "0001-01-01"),
+        ("--day", "1969-12-31"),
+        ("--day", "9999-12-31"),
+    ],
+    ids=str,
 )
 def test_it_wants_a_day_or_to_be_resident_and_not_both(store: LocalStore, arguments: tuple[str, ...]) -> None:
     result = run(trade, *arguments)

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,20 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.events import EntriesResumed, Event, FlowPosted, Halted, InstructionRefused
 from assets.arbitrage.instructions import TAKEN, Instruction, Kind, give, given_after
 from assets.arbitrage.properties import PROPERTIES
-from assets.arbitrage.session import portfolio_before, start_of, stored_events
+from assets.arbitrage.session import day_key, portfolio_before, start_of, stored_events
 from assets.arbitrage.view import live_from_document, live_key
 from pipelines.capital_cli import capital
 from pipelines.terminal import REFUSED
 from pipelines.trader import Trader
 from resources.clock import ManualClock
-from resources.documents import load_document
+from resources.documents import dump_document, load_document
 from resources.feed import NANOSECONDS
 from resources.store import Store
 from resources.store.local import LocalStore
 from tests.faults.watched_store import WatchedStore
 from tests.memory_store import MemoryStore
 from tests.redis_server import needs_redis, redis_server
-from tests.trading_parts import DAY, NEXT_DAY, ScriptedFeed, at, desk_of, evenings
+from tests.trading_parts import DAY, NEXT_DAY, ScriptedFeed, at, desk_of, evenings, traded_through
 
 SEED = 9
 EVENING = at(DAY, 86_400 - 65)
@@ -107,6 +107,7 @@ def test_a_running_trader_answers(store: LocalStore, monkeypatch: pytest.MonkeyP
     assert (deposited.exit_code, withdrawn.exit_code) == (0, 0)
     assert deposited.stdout.startswith("deposited 5,000.25; available is now ")
     assert withdrawn.stdout.startswith("withdrew 1,000; available is now ")
+    assert deposited.stdout.endswith(" USD\n")
     assert (too_much.exit_code, nothing.exit_code) == (REFUSED, REFUSED)
     assert too_much.stderr.startswith("refused: only ")
     assert nothing.stderr == "refused: nothing is halted\n"
@@ -154,6 +155,21 @@ def test_a_recorded_past_takes_no_instructions(store: LocalStore, monkeypatch: p
     assert (result.exit_code, result.stdout) == (REFUSED, "")
     assert "a recorded past takes no instructions" in result.stderr
     assert list(store.list("arbitrage/")) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_without_a_view_a_closing_that_contradicts_itself_is_one_line(store: LocalStore) -> None:
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    traded_through(desk_of(store, feed()), yesterday)
+    key = day_key("SIMULATED", yesterday, "closing.json")
+    closing = load_document(store.read(key).data)
+    closing["state"]["total_open"] += 1
+    store.write(key, dump_document(closing))
+    result = run("deposit", "5")
+    assert (result.exit_code, result.stdout) == (REFUSED, "")
+    assert result.stderr.startswith("desk: the newest closed day cannot be gone on from: carried trades reserve ")
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(store.list("arbitrage/simulated/instructions/"))
 
 
 @pytest.mark.usefixtures("impatient")

@@ -32,3 +32,31 @@ def test_a_refused_address_does_not_stand_in_the_message(monkeypatch: pytest.Mon
         load_settings()
     assert "password" not in str(refused.value)
     assert "password" not in repr(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"DESK_ARBITRAGE_FILL_THRESHOLD": "4"},
+            "DESK_ARBITRAGE_FILL_THRESHOLD: Input should be less than or equal to 1",
+        ),
+        ({"DESK_MARKET": "word"}, "DESK_MARKET: is none of simulated, replay:<folder>, binance"),
+        ({"REDIS_URL": "word"}, "REDIS_URL: must begin with redis:// or rediss:// (its value is not shown)"),
+        ({"DESK_AUTH": "off", "DESK_HOST": "word"}, "DESK_AUTH=off needs a loopback address in DESK_HOST"),
+        (
+            {"DESK_SEED": "word", "DESK_TICK_SECONDS": "90"},
+            "DESK_SEED: Input should be a valid integer, unable to parse string as an integer\n"
+            "DESK_TICK_SECONDS: Input should be less than or equal to 60",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_refused_is_one_line_for_each_variable_and_no_value(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"DESK_|REDIS_URL") as refused:
+        load_settings()
+    assert str(refused.value) == said

@@ -9,6 +9,7 @@ held that it has signals for, it is refused, as the exit would be taken for an o
 
 import csv
 import io
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -46,6 +47,9 @@ from resources.market import Mark, Market
 from resources.venue import Execution, Order, PaperVenue
 
 _INSTANT = timedelta(microseconds=1)  # datetime's grain: the last instant strictly before another
+# Perpetuals settle at 00:00, 08:00 and 16:00 UTC or more often, published a moment later.
+_FUNDING_PERIOD = timedelta(hours=8)
+_FUNDING_DELAY = timedelta(minutes=1)
 
 
 class BacktestRefused(Exception):
@@ -140,6 +144,7 @@ class BacktestEngine:
         self._trades: list[Trade] = []
         self._funding: list[FundingPayment] = []
         self._not_booked: list[tuple[datetime, str]] = []
+        self._due: list[tuple[datetime, str]] = []
         self._stale_points = 0
         self._pairs: dict[str, str] = {}
         self._looked = datetime.min.replace(tzinfo=UTC)
@@ -205,6 +210,7 @@ class BacktestEngine:
             funding=tuple(self._funding),
             coverage={self._pairs[symbol]: found.document() for symbol, found in coverage.items()},
             funding_not_booked=tuple(self._not_booked),
+            funding_not_recorded=self._not_recorded(),
             stale_points=self._stale_points,
         )
 
@@ -253,7 +259,27 @@ class BacktestEngine:
             events.append(Funding(event_id, rate.time, rate.symbol, quantity, rate.mark, rate.rate, amount))
             self._funding.append(FundingPayment(rate.time, self._pairs[rate.symbol], amount))
         self._book.apply_all(events)
+        due = self._looked - (self._looked - datetime.min.replace(tzinfo=UTC)) % _FUNDING_PERIOD + _FUNDING_PERIOD
+        while due <= until:
+            self._due += [(due, symbol) for symbol in sorted(symbols) if self._book.held_before(symbol, due)]
+            due += _FUNDING_PERIOD
         self._looked = until
+
+    def _not_recorded(self) -> tuple[tuple[datetime, str], ...]:
+        """The settlements due on what was held for whose period the market has none: no record is not a rate of 0."""
+        if not self._due:
+            return ()
+        first, last = self._due[0][0] - _FUNDING_PERIOD, self._due[-1][0] + _FUNDING_DELAY
+        published: dict[str, list[datetime]] = {symbol: [] for _, symbol in self._due}
+        for rate in self._market.funding(published.keys(), first, last):
+            published[rate.symbol].append(rate.time)
+        missing = []
+        for due, symbol in self._due:
+            until, times = due + _FUNDING_DELAY, published[symbol]
+            newest = bisect_right(times, until)
+            if not newest or times[newest - 1] <= until - _FUNDING_PERIOD:
+                missing.append((due, self._pairs[symbol]))
+        return tuple(missing)
 
     def _trade(
         self, signals: Sequence[Signal], resolved: Mapping[str, tuple[Instrument | None, str]], at: datetime

@@ -164,7 +164,8 @@ class Report:
     strategy still holds.
     ``source``: whose market it was (SIMULATED, REPLAY, ...). ``coverage``: what the data check found, by symbol, over
     the span in which the symbol was needed.
-    ``funding_not_booked``: settlements on something held that came without a usable rate or mark. ``stale_points``:
+    ``funding_not_booked``: settlements on something held that came without a usable rate or mark.
+    ``funding_not_recorded``: when a settlement was due on something held and the market has none. ``stale_points``:
     points of the curve at which a held symbol had to be valued at a mark that was too old.
     Raises MixedCurrencies, or ReportContradiction when the last point's equity is not, to the last digit, what the
     fills, funding and flows leave.
@@ -182,6 +183,7 @@ class Report:
     opening: tuple[Holding, ...] = ()
     coverage: Mapping[str, Document] = field(default_factory=dict)
     funding_not_booked: tuple[tuple[datetime, str], ...] = ()
+    funding_not_recorded: tuple[tuple[datetime, str], ...] = ()
     stale_points: int = 0
 
     def __post_init__(self) -> None:
@@ -507,7 +509,19 @@ def results_document(report: Report) -> Document:
         # The brief's trade rows have neither id nor time: here they are, row by row.
         "trade_rows": [{"id": trade.trade_id, "time": to_iso(trade.time)} for trade in report.trades],
         "coverage": dict(report.coverage),
+    } | _not_recorded(report)
+
+
+def _not_recorded(report: Report) -> Document:
+    """Nothing where all funding is recorded: the bytes of reports stored before there was the key come out again."""
+    times: dict[str, list[datetime]] = {}
+    for time, symbol in report.funding_not_recorded:
+        times.setdefault(symbol, []).append(time)
+    found = {
+        symbol: {"settlements": len(missing), "first": to_iso(missing[0]), "last": to_iso(missing[-1])}
+        for symbol, missing in sorted(times.items())
     }
+    return {"funding_not_recorded": found} if found else {}
 
 
 def report_files(report: Report) -> dict[str, bytes]:

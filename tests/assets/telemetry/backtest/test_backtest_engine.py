@@ -216,6 +216,33 @@ def test_funding_is_paid_by_who_held_before_the_settlement() -> None:
     assert [payment.amount for payment in closed_then.funding] == [D("-0.22")]
 
 
+HOUR = 60 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("settled", "missing"),
+    [
+        ([8, 16], []),
+        ([4, 8, 12, 16], []),
+        ([6, 12], []),  # not at the usual hours: within each period all the same
+        ([8 + 0.001 / 3600, 16 + 5 / 3600], []),  # published a moment later
+        ([8], [16]),
+        ([0, 16], [8]),
+        ([], [8, 16]),
+    ],
+)
+def test_a_settlement_that_was_due_on_what_is_held_and_is_not_recorded_is_named(
+    settled: list[float], missing: list[int]
+) -> None:
+    paths = {"BTCUSDT": flat("100", 17 * 60), "ETHUSDT": flat("80", 17 * 60)}
+    market = PathMarket(paths, [FundingRate("BTCUSDT", START + at * HOUR, D("0.001"), D(100)) for at in settled])
+    held = [signal("a", 30), signal("b", 16 * 60, "sell")]  # what is sold at the settlement was held before it
+    not_held = [signal("c", 9 * 60, symbol="ETH/USDT"), signal("d", 10 * 60, "sell", symbol="ETH/USDT")]
+    report = run(market, [*held, *not_held], START + 17 * HOUR, step=HOUR)
+    assert report.funding_not_recorded == tuple((START + at * HOUR, "BTC/USDT") for at in missing)
+    assert ("funding_not_recorded" in results_document(report)) == bool(missing)
+
+
 def test_euros_and_dollars_are_not_added_up() -> None:
     market = PathMarket({"BTCUSDT": flat("100", LENGTH)})
     with pytest.raises(MixedCurrencies, match=r"BTC/EUR \(EUR\)"):
