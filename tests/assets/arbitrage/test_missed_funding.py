@@ -662,6 +662,18 @@ def test_a_venue_that_does_not_answer_until_the_trade_is_closed_is_asked_again_a
     ]
 
 
+def test_a_trade_that_ended_many_hours_before_a_restart_is_not_asked_for_again() -> None:
+    store = MemoryStore()
+    feed = PastFeed([*opening(7.9), *closing(8.001), *opening(15.5)], silent=[0, 1, 2])
+    session = opened_and_killed(desk_of(store, feed), 7.9)
+    stepped(session, 15.6)
+    (trade,) = session.portfolio.open_trades
+    feed = PastFeed((), KNOWN)
+    again(store, feed, 16.5)
+    assert {since for _, since, _ in feed.asked} == {trade.entry_time}
+    assert [hour for _, hour in instants(store)] == [16, 16]
+
+
 def test_what_was_settled_while_a_question_was_being_answered_is_asked_for_at_once() -> None:
     """The machine slept an hour with an answer under way."""
     known = [settlement(hour, listing) for hour in (8, 9) for listing in range(2)]
@@ -733,6 +745,24 @@ def test_an_entry_that_is_abandoned_while_its_venue_is_asked_is_owed_nothing(cap
     feed.answer()
     assert missed.take(log.portfolio, log.now) == feed.known
     assert caplog.messages == []
+
+
+def test_a_venue_that_never_answers_of_an_entry_that_was_abandoned_is_not_given_up_aloud(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = LogWriter()
+    trade_id = log.propose()
+    feed = PastFeed(silent=[0])
+    listings = [replace(VENUES[0], venue=name, symbol="BTCUSDT") for name in ("binance", "bybit")]
+    missed = MissedFunding(feed, listings, log.now, log.now)
+    log.wait(NANOSECONDS)
+    missed.ask(log.portfolio, log.now)
+    missed.take(log.portfolio, log.now)
+    log.abandon(trade_id)
+    for _ in range(8):
+        log.wait(HOUR)
+        missed.take(log.portfolio, log.now)
+    assert caplog.messages == ["what binance settled on BTCUSDT is not booked yet, and asked for again: no history"]
 
 
 # --- the same one, twice ---
