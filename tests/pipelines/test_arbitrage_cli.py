@@ -17,6 +17,7 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.session import Session, closing_of, day_key, start_of, stored_events
 from assets.arbitrage.view import live_document, live_key
 from pipelines.arbitrage_cli import monitor, trade
+from pipelines.cli import main
 from pipelines.terminal import FAILED, REFUSED
 from resources.documents import dump_document
 from resources.store.local import LocalStore
@@ -48,7 +49,8 @@ def scripted(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 
 def run(command: click.Command, *arguments: str) -> Result:
-    result = CliRunner().invoke(command, arguments)
+    # By way of the whole command line: a command that was called on its own keeps no ``-h`` for other tests.
+    result = CliRunner().invoke(main, [str(command.name), *arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -21,7 +21,7 @@ from assets.arbitrage.instructions import TAKEN, Instruction, Kind, give, given_
 from assets.arbitrage.properties import PROPERTIES
 from assets.arbitrage.session import day_key, portfolio_before, start_of, stored_events
 from assets.arbitrage.view import live_from_document, live_key
-from pipelines.capital_cli import capital
+from pipelines.cli import main
 from pipelines.terminal import REFUSED
 from pipelines.trader import Trader
 from resources.clock import ManualClock
@@ -58,7 +58,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(capital, arguments)
+    # By way of the whole command line: a command that was called on its own keeps no ``-h`` for other tests.
+    result = CliRunner().invoke(main, ["capital", *arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
