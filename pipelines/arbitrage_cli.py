@@ -29,7 +29,8 @@ def trade(resident: bool, day: datetime | None) -> None:
     """Paper trading between venues: the resident trader, or one past day.
 
     A past day is traded where that has not been done and its feed can be asked again; then its log is judged by the
-    correctness properties, and computed anew and compared byte for byte. Status 1 when anything differs.
+    correctness properties, its closing by the log, and it is computed anew and compared byte for byte. Status 1 when
+    anything differs.
     """
     from assets.arbitrage.arbitrage_desk import open_arbitrage_desk
 
@@ -64,6 +65,7 @@ def _judge(desk: "ArbitrageDesk", day: str) -> None:
         metrics = trading_day.daily_metrics(stored)["metrics"]
         violations = {judge.__name__: judge(stored.events, stored.before()) for judge in PROPERTIES}
         alarmed = naked_legs_alarmed(stored.events, stored.before())
+        violations["closing_follows"] = trading_day.closing_follows(stored)
         if desk.feed.repeatable:
             violations["log_replays"] = trading_day.log_replays(stored)
     except (SessionError, JournalError, LogError) as error:

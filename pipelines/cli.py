@@ -279,24 +279,37 @@ def flow(kind: str, amount: str, reason: str, flow_id: str | None) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(as_json: bool) -> None:
-    """Recompute every stored hash, identity and number from the raw artifacts; status 1 when anything differs."""
+    """Recompute what is stored from the raw artifacts: the desk's hashes, identities and numbers, closed days of paper
+    trading from their logs, reports from their days or by their own files. Status 1 when anything differs.
+
+    Only the form is judged of research and of telemetry, and nothing of a trading day that is under way.
+    """
+    from assets.arbitrage.verify_days import verify_days
     from assets.desk.desk import open_desk
     from assets.desk.verify import verify as recompute
+    from assets.telemetry.verify_reports import verify_reports
 
     with speaking_plainly(), _bars() as step:
-        report = recompute(open_desk(settings_or_exit()), step)
+        desk = open_desk(settings_or_exit())
+        report = recompute(desk, step)
+        traded = verify_days(desk.store, step)
+        reports = verify_reports(desk.store, desk.clock.now(), step)
+    differences = [*((d.key, d.what) for d in report.differences), *traded.differences, *reports.differences]
     if as_json:
-        found = [{"key": d.key, "what": d.what} for d in report.differences]
         counts = {name: getattr(report, name) for name in ("segments", "rebalances", "log_rows", "days")}
-        click.echo(simplejson.dumps(counts | {"differences": found}))
+        counts |= {"arbitrage_days": traded.days, "reports": reports.reports}
+        click.echo(
+            simplejson.dumps(counts | {"differences": [{"key": key, "what": what} for key, what in differences]})
+        )
     else:
-        for difference in report.differences:
-            click.echo(f"{difference.key}: {difference.what}")
+        for key, what in differences:
+            click.echo(f"{key}: {what}")
         click.echo(
             f"{report.segments} ledger segments, {report.rebalances} rebalances, {report.log_rows} log rows, "
-            f"{report.days} compacted days recomputed: {len(report.differences)} differences"
+            f"{report.days} compacted days, {traded.days} arbitrage days, {reports.reports} reports recomputed: "
+            f"{len(differences)} differences"
         )
-    sys.exit(FAILED if report.differences else 0)
+    sys.exit(FAILED if differences else 0)
 
 
 @main.command()

@@ -12,7 +12,10 @@ from assets.arbitrage.assets import arbitrage_portfolio, failing_plainly, opport
 
 # Judges of ``assets.arbitrage.properties`` by the asset that they stand on; named here so that loading is light.
 _JUDGES = {
-    "capital_conserved": (arbitrage_portfolio, "Property 1: available + open = starting + flows + realised, exactly."),
+    "capital_conserved": (
+        arbitrage_portfolio,
+        "Property 1: available + open = starting + flows + realised, exactly, and the closing is what the log leaves.",
+    ),
     "no_naked_leg": (
         paper_trades,
         "Property 2: legs are unequal for 500 ms at most, but for what the trader halted over.",
@@ -25,6 +28,7 @@ _JUDGES = {
     "leg_outs_logged": (paper_trades, "Property 7: each leg-out is logged once, before its hedge, and counted once."),
     "ledger_agrees": (arbitrage_portfolio, "The desk's ledger comes to the same cash and positions."),
 }
+_WITH_CLOSING = "capital_conserved"  # what the next day begins with is the capital of this one
 _WARNING = frozenset({"naked_legs_alarmed"})  # no property of the brief: people were told when it happened
 _SHOWN = 10
 
@@ -49,7 +53,7 @@ def _property_check(name: str) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, arbitrage: dg.ResourceParam[ArbitrageDesk]
     ) -> dg.AssetCheckResult:
-        from assets.arbitrage import properties
+        from assets.arbitrage import properties, trading_day
         from assets.arbitrage.portfolio import LogError
 
         day = stored_day(arbitrage, context.partition_key)
@@ -57,6 +61,8 @@ def _property_check(name: str) -> dg.AssetChecksDefinition:
             before = day.before()
         try:
             violations = getattr(properties, name)(day.events, before)
+            if name == _WITH_CLOSING:
+                violations += trading_day.closing_follows(day)
         except LogError as error:  # what cannot have happened keeps no property
             violations = [str(error)]
         severity = dg.AssetCheckSeverity.WARN if name in _WARNING else dg.AssetCheckSeverity.ERROR

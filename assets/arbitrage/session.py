@@ -169,6 +169,23 @@ def rehearsed(
     return engine
 
 
+def closing_marks(engine: Engine) -> Document:
+    """The price each held leg could be closed at (exit side, before fees) by ``<exchange>:<symbol>``; None where its
+    book is not known."""
+    exchange, portfolio, marks = engine.exchange, engine.portfolio, Document()
+    places = {(listing.venue, listing.symbol): index for index, listing in enumerate(engine.listings)}
+    for trade in portfolio.open_trades:
+        for leg, place in (
+            (Leg.LONG, (trade.long_exchange, trade.long_symbol)),
+            (Leg.SHORT, (trade.short_exchange, trade.short_symbol)),
+        ):
+            top = exchange.top(places[place]) if place in places else None
+            price = None if top is None else from_units(top.bid if leg is Leg.LONG else top.ask)
+            if portfolio.holding(trade.id, leg).quantity:
+                marks[":".join(place)] = price
+    return marks
+
+
 class Session:
     """Follows one day. ``advance_to`` moves it, ``flush`` stores what happened, ``close`` ends the day.
 
@@ -285,27 +302,11 @@ class Session:
                 "day": self.day,
                 "source": self.source,
                 "last_seq": self._journal.head_seq,
-                "marks": self._marks(),
+                "marks": closing_marks(self.engine),
                 "state": self.portfolio.carried_document(log_sha256),
             },
         )
         return last
-
-    def _marks(self) -> Document:
-        """The price each held leg could be closed at (exit side, before fees) by ``<exchange>:<symbol>``; None where
-        its book is not known."""
-        exchange, marks = self.engine.exchange, Document()
-        places = {(listing.venue, listing.symbol): index for index, listing in enumerate(self.feed.listings)}
-        for trade in self.portfolio.open_trades:
-            for leg, place in (
-                (Leg.LONG, (trade.long_exchange, trade.long_symbol)),
-                (Leg.SHORT, (trade.short_exchange, trade.short_symbol)),
-            ):
-                top = exchange.top(places[place]) if place in places else None
-                price = None if top is None else from_units(top.bid if leg is Leg.LONG else top.ask)
-                if self.portfolio.holding(trade.id, leg).quantity:
-                    marks[":".join(place)] = price
-        return marks
 
     def view(self) -> TraderView:
         """What screens show of it now."""

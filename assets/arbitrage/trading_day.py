@@ -11,6 +11,7 @@ from functools import cached_property
 
 from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import rules_from_document, to_line, value_to_document
+from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import EntryRefused, Event, SessionOpened, TradeProposed
 from assets.arbitrage.instructions import contradictions, given_again
 from assets.arbitrage.journal import Journal
@@ -24,6 +25,7 @@ from assets.arbitrage.session import (
     DAY_NS,
     Session,
     SessionError,
+    closing_marks,
     closing_of,
     day_key,
     portfolio_before,
@@ -267,7 +269,8 @@ FOLDS: Mapping[str, Callable[[ClosedDay], Document]] = {
 def closing_follows(day: ClosedDay) -> list[str]:
     """What the stored closing has and the day's log does not leave, a sentence each.
 
-    The marks are of the feed, which is not in the log: which legs have one is judged, and that it is above zero.
+    The marks are of the feed, which is not in the log: which legs have one is judged, and that it is above zero;
+    ``log_replays`` has them computed anew.
     """
     left = {
         "day": day.day,
@@ -324,7 +327,8 @@ def _short(value: object) -> str:
 
 def log_replays(day: StoredDay) -> list[str]:
     """Whether the feed and the instructions that the log took give it again, byte for byte (Property 6 with it: what
-    should be left is left), and what is still stored of those instructions is what it took.
+    should be left is left), what is still stored of those instructions is what it took, and the closing's marks are the
+    feed's.
 
     A sentence for the first difference. Of a live feed nothing can be said: raises NotOver.
     """
@@ -337,7 +341,8 @@ def _differences(day: StoredDay) -> Iterator[str]:
     yield from contradictions(day.store, day.source, day.events)
     # A recording is the same for everybody; what is simulated is a function of the seed.
     hint = "; another DESK_SEED or version of the program?" if day.desk.source == "SIMULATED" else ""
-    again = iter(replayed(day))
+    events, engine = _rehearsal(day)
+    again = iter(events)
     for event in day.events:
         other = next(again, None)
         if other is None or to_line(other) != to_line(event):
@@ -345,10 +350,14 @@ def _differences(day: StoredDay) -> Iterator[str]:
             return
     if next(again, None) is not None:
         yield f"more happens than the {len(day.events)} stored events{hint}"
+    yield from (f"the closing's marks.{each}" for each in differences(day.closing["marks"], closing_marks(engine)))
 
 
 def replayed(day: StoredDay) -> list[Event]:
     """The day's events as they come out of its feed now and the instructions that its log took, stored nowhere."""
+    return _rehearsal(day)[0]
+
+
+def _rehearsal(day: StoredDay) -> tuple[list[Event], Engine]:
     events: list[Event] = []
-    rehearsed(day.desk.feed, day.opened, day.before(), events.append, given_again(day.events))
-    return events
+    return events, rehearsed(day.desk.feed, day.opened, day.before(), events.append, given_again(day.events))

@@ -85,7 +85,10 @@ def _judge(store: Store, day: ClosedDay, found: list[tuple[str, str]]) -> None:
             if document is not None:
                 found.extend((key, each) for each in judge(document))
 
-    found += [(day_key(day.source, day.day, "log"), each) for each in contradictions(store, day.source, day.events)]
+    log = day_key(day.source, day.day, "log")
+    if (day.end.source, day.end.day) != (day.source, day.day):
+        found.append((log, f"is the log of {day.end.source} {day.end.day}"))
+    found += [(log, each) for each in contradictions(store, day.source, day.events)]
     differ("closing", lambda _closing: closing_follows(day))
     for name, make in FOLDS.items():
         differ(name, partial(_fold, day, make))

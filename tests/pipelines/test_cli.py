@@ -446,7 +446,9 @@ def test_the_resident_ticker_logs_and_ends_with_status_0_when_asked_to(store: Pa
 def test_verify_counts_what_it_recomputed_and_has_status_0_when_all_is_as_stored(desk: Desk, lived: Parts) -> None:
     result = desk("verify")
     assert result.exit_code == 0
-    assert "1 rebalances, 5 log rows, 0 compacted days recomputed: 0 differences" in result.stdout
+    assert "1 rebalances, 5 log rows, 0 compacted days, 0 arbitrage days, 0 reports recomputed: 0 differences" in (
+        result.stdout
+    )
     assert lived.store.url
 
 
