@@ -160,11 +160,11 @@ class DayFold:
         now_ns: int,
         summary: PerformanceSummary,
         latencies_ms: Iterable[Decimal] = (),
-        errors: int = 0,
-        handled: int = 0,
+        errors_beside: int = 0,
     ) -> MetricTick | None:
         """The tick of ``now_ns`` (``summary`` of the same instant): P&L as last told, slippage of the UTC day's market
-        fills so far. ``errors`` of ``handled`` records are added to the day's own. None while P&L is unknown."""
+        fills so far, errors of the day's records. ``errors_beside`` happened beside them: each is added as an error and
+        as a record. None while P&L is unknown."""
         standing = self.standing
         if standing is None:
             return None
@@ -177,8 +177,8 @@ class DayFold:
             latencies_ms=latencies_ms,
             win_rate_1h=summary.win_rate_1h,
             drawdown_daily=summary.drawdown_daily,
-            errors=self.errors + errors,
-            handled=self.handled + handled,
+            errors=self.errors + errors_beside,
+            handled=self.handled + errors_beside,
         )
 
     def document(self) -> Document:

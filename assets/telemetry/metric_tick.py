@@ -11,7 +11,7 @@ Published units, one row for each number of the JSON (null where a number is und
 | latency_ms_p95 | milliseconds | 95th percentile from decision through the store to the published record |
 | win_rate_1h | fraction, 0 to 1 | winning / closed trades of the last hour, by net P&L |
 | drawdown_daily | PER CENT, -100 to 0 | deepest fall below the running peak of this UTC day: -2.1 is 2.1 % lost |
-| errors_rate | fraction, 0 to 1 | refused or failed / handled records |
+| errors_rate | fraction, 0 to 1 | refused or failed / records of the day, what failed beside them included |
 | timestamp | seconds since 1970 UTC | with milliseconds as decimals |
 
 A decision's way begins with the first event of the step that stored it: an upper bound for those that followed.

@@ -67,7 +67,7 @@ _FROM_TICK: tuple[tuple[str, str, str, Decimal], ...] = (
         "latency_ms_p95",
         _MS,
     ),
-    ("desk_errors_ratio", "Refused or failed / handled records, a fraction", "errors_rate", Decimal(1)),
+    ("desk_errors_ratio", "Refused or failed / records of the day, a fraction", "errors_rate", Decimal(1)),
     ("desk_tick_timestamp_seconds", "When the newest tick was made, in seconds since 1970 UTC", "time_ms", _MS),
 )
 _LEVEL_SUFFIX = {"s": ("seconds", "in seconds"), "fraction": ("ratio", "a fraction")}

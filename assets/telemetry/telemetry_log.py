@@ -137,7 +137,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("equity_curve", "USD", "The newest valuations, oldest first", MONITOR),
     Metric("slippage_bps_p50", "bps", "Median slippage of market fills, positive is a cost", TICK),
     Metric("latency_ms_p95", "ms", "95th percentile from decision through the store to the published record", TICK),
-    Metric("errors_rate", "fraction", "Refused or failed / handled records", TICK),
+    Metric("errors_rate", "fraction", "Refused or failed / records of the day", TICK),
     Metric("timestamp", "ms", "When the tick was made, since 1970 UTC (seconds in the published tick)", TICK),
     Metric("fees_usd", "USD", "Fees of one trade, of all its fills", TRADE),
     Metric("slippage_bps", "bps", "Slippage of one trade's market fills, weighted by notional", TRADE),

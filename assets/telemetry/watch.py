@@ -15,7 +15,7 @@ beat. What it shows is ``telemetry/<source>/live.json``, replaced whole at each 
 | collector | who reads the samples (``collector.CollectorHealth``): errors, failed ("": it reads); null without Redis |
 | rejected | refused feed events by reason |
 | last_trade | the newest closed trade of the day by its metrics' names, with closed_ns; null while there is none |
-| errors, handled | what the tick's rate is made of |
+| errors, handled | what the tick's rate is made of: errors, and the records among which they are |
 | series | by metric: ``points``, the newest [time_ns, value or null], and ``changed_ns``, of its newest change |
 
 P&L series have a point for each valuation (a minute), trades' one for each trade, ``ms`` one for each sample; what only
@@ -88,30 +88,16 @@ class _Series:
         return {"points": [list(point) for point in self.points], "changed_ns": self.changed_ns}
 
 
-@dataclass(frozen=True, slots=True)
-class _BusFailures:
-    """Errors and handled records of one publisher, since it began."""
-
-    errors: int = 0
-    handled: int = 0
-
-    @classmethod
-    def of(cls, bus: BusHealth | None) -> "_BusFailures":
-        """Failed attempts, and entries that Redis refused or that gave way unpublished, of all that was to publish."""
-        if bus is None:
-            return cls()
-        errors = bus.errors + bus.refused + bus.dropped
-        return cls(errors, bus.published + errors)
-
-
 class Watch:
     """Watches one source; used by the trader's thread, ``snapshot`` by any.
 
     ``since_ns`` is when watching begins: silence is counted from there. Metrics come out the same however often the
     trader was killed, except those of publishing: ``latency_ms_p95`` is of the samples of the last hour (undefined
-    without Redis), and ``errors_rate`` of the UTC day: refused orders and halts, and the publisher's failed, refused
-    and dropped records, of the day's records and all it published or failed to since the publisher began (a record that
-    could not be measured with counts as an error too, and so does each failed attempt of the collector).
+    without Redis), and of ``errors_rate`` what failed in publishing. That is a rate of the UTC day's records: refused
+    orders and halts among them, to both of which are added what failed beside them, each as an error and a record: the
+    publisher's failed attempts and refused and dropped entries since it began, records that could not be measured with
+    and failed attempts of the collector. What was published is no record of the day: without failures the rate is the
+    same with Redis and without it, and that of the tick recomputed from the day's records.
     """
 
     def __init__(self, store: Store, source: str, grid_seconds: int, since_ns: int) -> None:
@@ -129,7 +115,7 @@ class Watch:
         self._first_beat_ns: int | None = None
         self._levels: tuple[ServiceLevel, ...] = ()
         self._levels_ns: int | None = None
-        self._failures = _BusFailures()
+        self._bus_failed = 0  # since the publisher began, as of the newest beat
         self._collector: CollectorHealth | None = None  # as of the newest beat
         self._bus_errors: deque[tuple[int, int]] = deque()  # when they were seen, and how many
         self._snapshot: TelemetrySnapshot | None = None
@@ -237,14 +223,14 @@ class Watch:
     # Beating
 
     def _note_bus(self, now_ns: int, bus: BusHealth | None) -> None:
-        seen = _BusFailures.of(bus)
+        seen = _failed(bus)
         # A publisher that began anew counts from zero again.
-        new = seen.errors - self._failures.errors if seen.errors >= self._failures.errors else seen.errors
+        new = seen - self._bus_failed if seen >= self._bus_failed else seen
         if new:
             self._bus_errors.append((now_ns, new))
         while self._bus_errors and self._bus_errors[0][0] <= now_ns - MINUTE_NS:
             self._bus_errors.popleft()
-        self._failures = seen
+        self._bus_failed = seen
 
     def _note_collector(self, now_ns: int, collector: CollectorHealth | None) -> None:
         new = _errors_of(collector) - _errors_of(self._collector)
@@ -253,9 +239,9 @@ class Watch:
         self._collector = collector
 
     @property
-    def _own_errors(self) -> int:
-        """Of this process, beside the day's and the publisher's: each counts as a record handled too."""
-        return self._unusable + _errors_of(self._collector)
+    def _errors_beside(self) -> int:
+        """What failed beside the day's records: each counts as an error and as a record."""
+        return self._bus_failed + self._unusable + _errors_of(self._collector)
 
     def _tick(
         self, fold: DayFold, summary: PerformanceSummary, now_ns: int, samples: Iterable[Sample]
@@ -263,8 +249,7 @@ class Watch:
         if fold.standing is None or now_ns - fold.standing.time_ns > STATE_NS:
             return None
         latencies = (Decimal(each.latency_ns) / _MS for each in samples if now_ns - HOUR_NS < each.time_ns <= now_ns)
-        errors, handled = self._failures.errors + self._own_errors, self._failures.handled + self._own_errors
-        return fold.tick(now_ns, summary, latencies, errors, handled)
+        return fold.tick(now_ns, summary, latencies, self._errors_beside)
 
     def _heartbeats(self, now_ns: int) -> deque[Heartbeat]:
         if self._beats is None:
@@ -351,8 +336,8 @@ class Watch:
             "collector": None if self._collector is None else asdict(self._collector),
             "rejected": dict(counts),
             "last_trade": self._last_trade(),
-            "errors": self._fold.errors + self._failures.errors + self._own_errors,
-            "handled": self._fold.handled + self._failures.handled + self._own_errors,
+            "errors": self._fold.errors + self._errors_beside,
+            "handled": self._fold.handled + self._errors_beside,
             "series": series,
         }
         self._store.write(live_key(self._source), dump_document(document))
@@ -370,6 +355,11 @@ def _series(points: Iterable[tuple[int, Value]]) -> Document:
     for time_ns, value in points:
         series.add(time_ns, value)
     return series.document()
+
+
+def _failed(bus: BusHealth | None) -> int:
+    """Failed attempts, and entries that Redis refused or that gave way unpublished."""
+    return 0 if bus is None else bus.errors + bus.refused + bus.dropped
 
 
 def _errors_of(collector: CollectorHealth | None) -> int:

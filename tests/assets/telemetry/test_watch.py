@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.accounting.precision import divided
 from assets.telemetry.collector import CollectorHealth
 from assets.telemetry.day_record import (
     MINUTE_NS,
@@ -241,7 +242,7 @@ def test_everything_the_page_needs_is_in_the_live_document() -> None:
     assert document["last_trade"]["pnl_usd"] == Decimal("-2.012")
     assert document["last_trade"]["close_reason"] == "profit_target"
     assert document["errors"] == 1
-    assert document["handled"] == len(a_day()) + 90
+    assert document["handled"] == len(a_day())
     realized = document["series"]["realized"]
     assert [value for _, value in realized["points"]] == [
         Decimal(each["realized"]) for each in a_day() if each["kind"] == "point"
@@ -287,7 +288,7 @@ def test_failures_of_the_publisher_are_errors_and_a_new_publisher_counts_from_ze
     failing = replace(HEALTH, published=5, errors=2, refused=1, dropped=1)
     tick = beat(watch, now_ns, bus=failing)
     assert tick is not None
-    assert tick["errors_rate"] == Decimal("0.25")  # 4 of 7 records and 9 to publish
+    assert tick["errors_rate"] == divided(Decimal(4), Decimal(11))  # 4 beside 7 records
     for number in range(1, 4):
         beat(watch, now_ns + number * GRID * SECOND, bus=replace(failing, errors=2 + 4 * number))
     errors = {alarm["name"]: alarm for alarm in live(store)["alarms"]}["errors"]
@@ -297,6 +298,22 @@ def test_failures_of_the_publisher_are_errors_and_a_new_publisher_counts_from_ze
     errors = {alarm["name"]: alarm for alarm in live(store)["alarms"]}["errors"]
     assert "3 errors in the last minute" in errors["detail"]
     assert not errors["firing"]
+
+
+@pytest.mark.parametrize("bus", [None, HEALTH, replace(HEALTH, published=10**6)], ids=["none", "little", "much"])
+def test_the_rate_of_errors_is_that_of_the_days_records_however_much_was_published(bus: BusHealth | None) -> None:
+    store, records = MemoryStore(), [*a_day(), {"kind": "error", "time_ns": T0 + 8 * MINUTE_NS}]
+    tick = beat(watch_of(store, records), T0 + 8 * MINUTE_NS, bus=bus)
+    assert tick is not None
+    assert tick["errors_rate"] == divided(Decimal(2), Decimal(len(records)))
+    document = live(store)
+    assert (document["errors"], document["handled"]) == (2, len(records))
+    again = begun(store, "SIMULATED", records[0])
+    for record in records[1:]:
+        again.take(record)
+    recomputed = again.tick(T0 + 8 * MINUTE_NS, again.summary(T0 + 8 * MINUTE_NS))
+    assert recomputed is not None
+    assert recomputed.errors_rate == tick["errors_rate"]
 
 
 def test_a_collector_that_fails_is_shown_and_its_failures_are_errors() -> None:
@@ -309,7 +326,7 @@ def test_a_collector_that_fails_is_shown_and_its_failures_are_errors() -> None:
     tick = beat(watch, now_ns + GRID * SECOND, bus=HEALTH, collector=failing)
     document = live(store)
     assert document["collector"] == {"errors": 11, "failed": "KeyError: 'state'"}
-    assert (document["errors"], document["handled"]) == (11, len(steady(5)) + 90 + 11)
+    assert (document["errors"], document["handled"]) == (11, len(steady(5)) + 11)
     assert {alarm["name"]: alarm for alarm in document["alarms"]}["errors"]["firing"]
     assert tick is not None
     assert tick["errors_rate"] > 0
