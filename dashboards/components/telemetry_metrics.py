@@ -71,7 +71,7 @@ _UNDEFINED = {
     "cash": "no valuation yet",
     "slippage_bps_p50": "no market fill yet",
     "slippage_bps": "the trade had no market fill",
-    "errors_rate": "no record handled yet",
+    "errors_rate": "no record of the day yet",
     "confidence": "the trade had no score",
     "equity_curve": "no valuation yet",
     "start_value": "not in the report",

@@ -4,21 +4,29 @@ Exempt, because nothing stored can vouch for them, are the spans ``EXEMPT`` name
 from its feed again.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from pathlib import Path
 
+import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from assets.arbitrage import trading_day
+from assets.arbitrage.assets import arbitrage_assets
+from assets.arbitrage.checks import arbitrage_checks
 from assets.arbitrage.session import Session, day_key, start_of
 from assets.arbitrage.trading_day import FOLDS, StoredDay
 from assets.arbitrage.verify_days import DaysVerdict, verify_days
 from assets.telemetry.backtest.report import write_report
 from assets.telemetry.day_report import report_name, report_of
 from assets.telemetry.verify_reports import ReportsVerdict, verify_reports
+from pipelines.cli import main
 from resources.documents import dump_document, load_document
+from resources.store.local import LocalStore
 from tests.memory_store import MemoryStore
 from tests.pipelines.test_verify_tampering import changed
 from tests.trading_parts import DAY, NEXT_DAY, THIRD_DAY, ScriptedFeed, desk_of, evenings, traded_through
@@ -167,8 +175,8 @@ def test_an_entry_that_no_opportunity_of_the_scanner_stands_for_is_found() -> No
 
 def test_a_mark_of_what_is_not_held_is_found() -> None:
     key = day_key("simulated", DAY, "closing.json")
-    document = load_document(stored()[key]) | {"marks": {"north:SOLUSDT": 100}}
-    assert (key, "marks: north:SOLUSDT is not held") in found(stored() | {key: dump_document(document)})
+    document = load_document(stored()[key]) | {"marks": {"south:SOLUSDT": 100}}
+    assert (key, "marks: south:SOLUSDT is not held") in found(stored() | {key: dump_document(document)})
 
 
 @pytest.mark.parametrize("name", ["mine", f"paper_simulated_{DAY}"])
@@ -186,3 +194,78 @@ def test_a_figure_changed_in_a_report_is_found(name: str, figure: str) -> None:
 def test_a_report_whose_results_are_not_written_yet_is_no_difference_and_no_report() -> None:
     rest = {key: data for key, data in stored().items() if key != "reports/mine/results.json"}
     assert verify_reports(store_of(rest), NOW) == ReportsVerdict(1, ())
+
+
+# --- told by the commands and by Dagster's check ---
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """The store in a folder that the settings name; the commands' desk has the scripted feed."""
+    for name in [name for name in os.environ if name.startswith("DESK_") or name == "REDIS_URL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DESK_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("COLUMNS", "160")
+    store = LocalStore(tmp_path / "store")
+    for key, data in stored().items():
+        store.create(key, data)
+    desk = desk_of(store, ScriptedFeed(evenings(SEED, seconds=SECONDS)))
+    monkeypatch.setattr("assets.arbitrage.arbitrage_desk.open_arbitrage_desk", lambda _settings: desk)
+    return store
+
+
+def more_profit(store: LocalStore, day: str) -> None:
+    key = day_key("simulated", day, "closing.json")
+    document = load_document(store.read(key).data)
+    document["state"]["realised"] += 1
+    document["state"]["available"] += 1
+    store.write(key, dump_document(document))
+
+
+def test_verify_says_how_many_days_and_reports_it_recomputed_and_what_differs(folder: LocalStore) -> None:
+    result = CliRunner().invoke(main, ["verify"])
+    assert result.stdout.splitlines()[-1].endswith("3 arbitrage days, 2 reports recomputed: 0 differences")
+    assert result.exit_code == 0
+    more_profit(folder, NEXT_DAY)
+    result = CliRunner().invoke(main, ["verify"])
+    assert result.exit_code == 1
+    assert f"{day_key('simulated', NEXT_DAY, 'closing.json')}: state.realised is " in result.stdout
+    found = load_document(CliRunner().invoke(main, ["verify", "--json"]).stdout.encode())
+    assert (found["arbitrage_days"], found["reports"], len(found["differences"])) == (3, 2, 2)
+
+
+def test_a_past_day_is_held_against_its_closing(folder: LocalStore) -> None:
+    result = CliRunner().invoke(main, ["trade", "--day", NEXT_DAY])
+    assert result.exit_code == 0, result.output
+    more_profit(folder, NEXT_DAY)
+    result = CliRunner().invoke(main, ["trade", "--day", NEXT_DAY])
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stdout.splitlines() if "closing_follows" in line]
+    assert "state.available is" in line
+
+
+def test_a_mark_that_the_feed_does_not_give_again_is_found_by_the_day_alone(folder: LocalStore) -> None:
+    key = day_key("simulated", NEXT_DAY, "closing.json")
+    document = load_document(folder.read(key).data)
+    assert document["marks"]["south:SOLUSDT"]
+    document["marks"]["south:SOLUSDT"] += 1
+    folder.write(key, dump_document(document))
+    result = CliRunner().invoke(main, ["trade", "--day", NEXT_DAY])
+    assert result.exit_code == 1
+    assert "the closing's marks.south:SOLUSDT is" in result.stdout
+
+
+def test_dagsters_check_of_the_capital_sees_a_closing_that_the_log_does_not_leave(
+    folder: LocalStore, instance: dg.DagsterInstance
+) -> None:
+    more_profit(folder, NEXT_DAY)
+    (check,) = [each for each in arbitrage_checks if {spec.name for spec in each.check_specs} == {"capital_conserved"}]
+    result = dg.materialize(
+        [*arbitrage_assets, check],
+        instance=instance,
+        partition_key=NEXT_DAY,
+        resources={"arbitrage": desk_of(folder, ScriptedFeed(evenings(SEED, seconds=SECONDS)))},
+    )
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert "state.realised is" in (evaluation.description or "")
