@@ -1,4 +1,5 @@
-"""``desk verify``: recompute every stored hash, identity and number from the raw artifacts and say what differs.
+"""The desk's part of ``desk verify``: recompute each of its stored hashes, identities and numbers from the raw
+artifacts and say what differs. Closed days of paper trading and reports are recomputed by their own capabilities.
 
 Nothing is trusted twice: documents are rebuilt by the same pure functions that made them, from their stored inputs,
 the ledger is replayed from its first segment, and every log row is valued again from its marks row. Whatever a stored

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 from assets.arbitrage import trading_day
 from assets.arbitrage.assets import arbitrage_assets
 from assets.arbitrage.checks import arbitrage_checks
+from assets.arbitrage.instructions import Kind, give
 from assets.arbitrage.session import Session, day_key, start_of
 from assets.arbitrage.trading_day import FOLDS, StoredDay
 from assets.arbitrage.verify_days import DaysVerdict, verify_days
@@ -269,3 +271,22 @@ def test_dagsters_check_of_the_capital_sees_a_closing_that_the_log_does_not_leav
     (evaluation,) = result.get_asset_check_evaluations()
     assert not evaluation.passed
     assert "state.realised is" in (evaluation.description or "")
+
+
+def test_a_day_that_went_on_after_a_kill_is_recomputed_and_a_changed_instruction_of_it_found() -> (
+    None
+):
+    store = MemoryStore()
+    desk = desk_of(store, live())
+    give(store, "LIVE", Kind.DEPOSIT, Decimal(500), "a test", 1)
+    first = Session(desk, DAY, start_of(DAY))
+    first.advance_to(first.end_ns - 100 * 10**9)
+    first.take_instructions()
+    first.flush()
+    traded_through(desk)
+    assert verify_days(store) == DaysVerdict(1, ())
+    (key,) = [key for key in store.contents() if "/instructions/" in key]
+    store.write(key, store.read(key).data.replace(b"500", b"600"))
+    ((where, what),) = verify_days(store).differences
+    assert where == day_key("live", DAY, "log")
+    assert "instruction 1 was taken as" in what
