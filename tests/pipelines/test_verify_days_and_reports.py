@@ -273,9 +273,7 @@ def test_dagsters_check_of_the_capital_sees_a_closing_that_the_log_does_not_leav
     assert "state.realised is" in (evaluation.description or "")
 
 
-def test_a_day_that_went_on_after_a_kill_is_recomputed_and_a_changed_instruction_of_it_found() -> (
-    None
-):
+def test_a_day_that_went_on_after_a_kill_is_recomputed_and_a_changed_instruction_of_it_found() -> None:
     store = MemoryStore()
     desk = desk_of(store, live())
     give(store, "LIVE", Kind.DEPOSIT, Decimal(500), "a test", 1)
