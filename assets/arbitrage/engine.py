@@ -730,6 +730,8 @@ class Engine:
     def _look_at(self, listing: int, now_ns: int, funding: bool = False) -> None:
         """A new price or rate: evaluate the exits of its trades, and try again what waits."""
         for trade in tuple(self._trades_of[listing]):
+            if funding:
+                trade.watch = None  # whenever it is next looked at: its books may be gone now
             if trade.waiting:
                 if not trade.live:
                     self._settle(trade, now_ns)
@@ -740,7 +742,7 @@ class Engine:
             if long_top is None or short_top is None:
                 continue
             watch = trade.watch
-            if watch is None or funding:
+            if watch is None:
                 watch = trade.watch = self._watch_of(trade, trade.unrealized)
                 delta = self.scanner.funding_delta(trade.long.index, trade.short.index, now_ns)
                 trade.converged = delta is not None and delta < self._rules.funding_floor

@@ -586,6 +586,16 @@ def test_stale_prices_suspend_exits(desk: Desk) -> None:
     sound(desk)
 
 
+def test_a_rate_that_comes_while_a_book_is_gone_counts_once_the_book_is_back(desk: Desk) -> None:
+    desk.open_trade()
+    desk.apart()
+    desk.quote(0, 100, 100)  # locked: no price to leave at
+    desk.rate(1, "0.0001")
+    assert desk.words(TradeExiting) == []
+    desk.apart()
+    assert desk.last(TradeExiting).reason == "funding_convergence"
+
+
 def test_an_unknown_rate_is_no_convergence(desk: Desk) -> None:
     desk.open_trade()
     desk.now += 8 * 3600 * 10**9  # both rates were settled

@@ -193,6 +193,7 @@ class Trader(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(["deposit", "withdraw"]), amount=st.sampled_from(["0.000001", "250.5", "19000", "1e6"]))
     def move_capital(self, kind: str, amount: str) -> None:
+        self.desk.wait(0)  # what a venue without latency has to report comes first, and moves capital too
         portfolio, amount_in = self.desk.portfolio, Decimal(amount) * (1 if kind == "deposit" else -1)
         available, flows = portfolio.available, portfolio.net_flows
         event = self.desk.instruct(kind, amount)
