@@ -12,6 +12,10 @@ up: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The same tests on examples never seen before.
+search: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=search
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,4 +39,4 @@ $(READY): requirements.lock pyproject.toml
 clean:
 	rm -rf $(VENV) .venv-peers .dagster .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: up test lint bench lock clean
+.PHONY: up test search lint bench lock clean
