@@ -177,7 +177,7 @@ def test_without_the_extra_celery_is_refused_with_what_to_install(monkeypatch: p
 
 @pytest.mark.parametrize("broker", ["", "amqp://localhost", "127.0.0.1:6379"])
 def test_celery_without_the_address_of_a_redis_is_a_wrong_setting(broker: str) -> None:
-    with pytest.raises(ValueError, match="celery_broker"):
+    with pytest.raises(ValueError, match="DESK_CELERY_BROKER"):
         Settings(fold_executor="celery", celery_broker=broker)
 
 
