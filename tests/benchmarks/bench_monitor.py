@@ -87,8 +87,9 @@ def made_up_view(seed: int, now_ns: int) -> TraderView:
         None, Decimal("1.2"), None, True,
     )  # fmt: skip
     return TraderView(
-        "SIMULATED", "2026-11-21", seed, now_ns, Decimal(20_000), Decimal(5000), Decimal(20_300), Decimal(50), metrics,
-        "", active, exits, opportunities, opportunities, (), capital, (("binance", now_ns),), (),
+        "SIMULATED", "2026-11-21", seed, now_ns, Decimal(20_000), Decimal(0), Decimal(5000), Decimal(20_300),
+        Decimal(50), metrics, "", active, exits, opportunities, opportunities, (), capital, (("binance", now_ns),),
+        (), 0, (),
     )  # fmt: skip
 
 
