@@ -1,10 +1,7 @@
 """The resident trader killed by the system around the moment that it takes instructions: none is lost or doubled."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -15,55 +12,17 @@ from assets.arbitrage.instructions import TAKEN, Kind, give
 from assets.arbitrage.properties import PROPERTIES
 from assets.arbitrage.session import closing_of, portfolio_before, stored_events
 from resources.store.local import LocalStore
+from tests.faults.paced_trader import PATIENCE_S, SEED, start_trader
 from tests.trading_parts import DAY, NEXT_DAY, ScriptedFeed, desk_of, evenings
 
-PROJECT = Path(__file__).parents[2]
-SEED = 9
 KILLS = 4
-_PATIENCE_S = 120.0
-
-# Its clock goes a quarter of a second with every step. Each second of the day it says so, and waits to be sent on.
-_TRADER = """
-import sys, threading
-from datetime import timedelta
-from pipelines.trader import run
-from resources.store.local import LocalStore
-from tests.trading_parts import NEXT_DAY, ScriptedFeed, at, desk_of, evenings
-
-folder, seed, begin = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-desk = desk_of(LocalStore(folder), ScriptedFeed(evenings(seed)), now=at(NEXT_DAY) - timedelta(seconds=begin))
-
-class Stop(threading.Event):
-    def wait(self, timeout=None):
-        desk.clock.sleep(timeout)
-        now = desk.clock.now()
-        if not now.microsecond:
-            print((at(NEXT_DAY) - now).total_seconds(), flush=True)
-            sys.stdin.readline()
-        if now >= at(NEXT_DAY, 3):
-            self.set()
-        return self.is_set()
-
-run(desk, Stop())
-"""
-
-
-def _start(folder: Path, begin: float) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-c", _TRADER, str(folder), str(SEED), str(begin)],
-        bufsize=0,
-        cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
 
 
 def test_killed_around_instructions_each_is_one_event_and_the_day_comes_out_again(tmp_path: Path) -> None:
     store, draw = LocalStore(tmp_path / "store"), random.Random(11)
     left, amounts = 100.0, []
     for _ in range(KILLS):
-        process = _start(tmp_path / "store", left)
+        process = start_trader(tmp_path / "store", left)
         assert process.stdin is not None
         assert process.stdout is not None
         for _ in range(draw.randint(2, 5)):
@@ -80,12 +39,12 @@ def test_killed_around_instructions_each_is_one_event_and_the_day_comes_out_agai
         process.stdin.write(b"\n")
         time.sleep(draw.uniform(0, 0.03))
         process.send_signal(signal.SIGKILL)
-        assert process.wait(_PATIENCE_S) == -signal.SIGKILL
+        assert process.wait(PATIENCE_S) == -signal.SIGKILL
         process.stdin.close()
         process.stdout.close()
         assert closing_of(store, "SIMULATED", DAY) is None, "the kill came too late to prove anything"
-    process = _start(tmp_path / "store", left)
-    process.communicate(b"\n" * 500, timeout=_PATIENCE_S)
+    process = start_trader(tmp_path / "store", left)
+    process.communicate(b"\n" * 500, timeout=PATIENCE_S)
     assert process.returncode == 0
 
     events = list(stored_events(store, "SIMULATED", DAY))
