@@ -294,13 +294,11 @@ def verify(as_json: bool) -> None:
         report = recompute(desk, step)
         traded = verify_days(desk.store, step)
         reports = verify_reports(desk.store, desk.clock.now(), step)
-    differences = [*((d.key, d.what) for d in report.differences), *traded.differences, *reports.differences]
+    differences = [*report.differences, *traded.differences, *reports.differences]
     if as_json:
         counts = {name: getattr(report, name) for name in ("segments", "rebalances", "log_rows", "days")}
         counts |= {"arbitrage_days": traded.days, "reports": reports.reports}
-        click.echo(
-            simplejson.dumps(counts | {"differences": [{"key": key, "what": what} for key, what in differences]})
-        )
+        click.echo(simplejson.dumps(counts | {"differences": [each._asdict() for each in differences]}))
     else:
         for key, what in differences:
             click.echo(f"{key}: {what}")

@@ -25,12 +25,13 @@ from assets.desk.rebalance import (
     sized_rows,
 )
 from assets.desk.tick import Ticker
-from assets.desk.verify import Difference, verify
+from assets.desk.verify import verify
 from resources.clock import ManualClock
 from resources.documents import Document
 from resources.market.sample import sample_signal
 from resources.market.simulated import SimulatedMarket
 from resources.settings import Settings
+from resources.store.differences import Difference
 from resources.store.local import LocalStore
 from resources.store.once import find
 

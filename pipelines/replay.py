@@ -16,11 +16,12 @@ from assets.desk.rebalance import ClockBehind, ExecutionBusy, RebalanceRefused, 
 from assets.desk.signal import trading_day_of_name
 from assets.desk.tick import Ticker, TickResult
 from assets.desk.value_log import MINUTE, minute_of
-from assets.desk.verify import Difference, verify
+from assets.desk.verify import verify
 from resources.clock import ManualClock
 from resources.market import MarketError
 from resources.market.replay import ReplayMarket
 from resources.settings import Settings
+from resources.store.differences import Difference
 from resources.store.local import LocalStore
 
 # A file named for 23:55 lands 15 to 45 minutes later (brief 0, P4).

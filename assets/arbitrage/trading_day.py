@@ -32,12 +32,11 @@ from assets.arbitrage.session import (
     rehearsed,
     start_of,
 )
-from resources.documents import Document, dump_document, load_document
+from resources.documents import Document
 from resources.feed import NANOSECONDS, Feed
 from resources.store import Store
+from resources.store.differences import shortened, unlike
 from resources.store.once import create_once
-
-_SHOWN = 80  # characters of a value that differs
 
 
 class NotOver(SessionError):
@@ -290,39 +289,14 @@ def closing_follows(day: ClosedDay) -> list[str]:
         )
         if day.end.holding(trade.id, leg).quantity
     }
-    unlike = differences(day.closing, left | {"marks": marks})
-    unlike += [
+    wrong = unlike(day.closing, left | {"marks": marks})
+    wrong += [
         f"marks: {place} {'is not held' if place in marks else 'is held'}" for place in sorted(marks.keys() ^ held)
     ]
     for place, mark in marks.items():
         if mark is not None and not (isinstance(mark, Decimal | int) and mark > 0):
-            unlike.append(f"marks.{place} is {_short(mark)}")
-    return unlike
-
-
-def differences(stored: Document, made: Document) -> list[str]:
-    """Where a stored document is not what was made anew, a sentence for each value."""
-    return list(_unlike("", stored, load_document(dump_document(made))))
-
-
-def _unlike(name: str, stored: object, made: object) -> Iterator[str]:
-    if isinstance(stored, dict) and isinstance(made, dict):
-        for key in sorted(stored.keys() | made.keys()):
-            inner = f"{name}.{key}" if name else key
-            if key not in stored or key not in made:
-                yield f"{inner} is {'stored' if key in stored else 'recomputed'} alone"
-            else:
-                yield from _unlike(inner, stored[key], made[key])
-    elif isinstance(stored, list) and isinstance(made, list) and len(stored) == len(made):
-        for number, (one, other) in enumerate(zip(stored, made, strict=True)):
-            yield from _unlike(f"{name}[{number}]", one, other)
-    elif stored != made:
-        yield f"{name} is {_short(stored)}, recomputed {_short(made)}"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+            wrong.append(f"marks.{place} is {shortened(mark)}")
+    return wrong
 
 
 def log_replays(day: StoredDay) -> list[str]:
@@ -350,7 +324,7 @@ def _differences(day: StoredDay) -> Iterator[str]:
             return
     if next(again, None) is not None:
         yield f"more happens than the {len(day.events)} stored events{hint}"
-    yield from (f"the closing's marks.{each}" for each in differences(day.closing["marks"], closing_marks(engine)))
+    yield from (f"the closing's marks.{each}" for each in unlike(day.closing["marks"], closing_marks(engine)))
 
 
 def replayed(day: StoredDay) -> list[Event]:

@@ -9,51 +9,49 @@ the scanner found in the feed for standing behind every entry. ``desk trade --da
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from assets.arbitrage.instructions import contradictions
 from assets.arbitrage.session import closing_of, day_key
-from assets.arbitrage.trading_day import FOLDS, ClosedDay, closing_follows, considered, differences, unexplained
+from assets.arbitrage.trading_day import FOLDS, ClosedDay, closing_follows, considered, unexplained
 from resources.documents import Document
-from resources.store import NotFound, Store, StoreError
+from resources.store import Store
+from resources.store.differences import Difference, Progress, recomputing, unlike
 from resources.store.once import find
 
 _FOLDER = "arbitrage/"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OPPORTUNITIES = "opportunities"
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True, slots=True)
 class DaysVerdict:
-    """How many closed days were judged, and (key, sentence) of what differs."""
+    """How many closed days were judged, and what differs."""
 
     days: int
-    differences: tuple[tuple[str, str], ...]
+    differences: tuple[Difference, ...]
 
 
 def verify_days(store: Store, progress: Progress = lambda _what, _done, _of: None) -> DaysVerdict:
     """Judge every closed day of every source. Reads only. ``progress`` is told what is under way. Raises StoreError
     where the store itself cannot be read: whatever else stored bytes cause is a difference."""
-    found: list[tuple[str, str]] = []
+    found: list[Difference] = []
     stored = _stored_days(store)
     judged = 0
     for number, (source, day) in enumerate(stored):
         progress("arbitrage days", number, len(stored))
         key = day_key(source, day, "closing.json")
         closing = None
-        with _judging(found, key):
+        with recomputing(key, found):
             closing = closing_of(store, source, day)
             if closing is None:
                 made = [name for name in (*FOLDS, _OPPORTUNITIES) if find(store, day_key(source, day, f"{name}.json"))]
-                found += [(key, f"is missing, although {name}.json is there") for name in made[:1]]
+                found += [Difference(key, f"is missing, although {name}.json is there") for name in made[:1]]
         if closing is not None:
             judged += 1
-            with _judging(found, day_key(source, day, "log")):
+            with recomputing(day_key(source, day, "log"), found):
                 _judge(store, ClosedDay(store, source.upper(), day, closing), found)
     return DaysVerdict(judged, tuple(found))
 
@@ -64,31 +62,18 @@ def _stored_days(store: Store) -> list[tuple[str, str]]:
     return sorted({(each[0], each[1]) for each in parts if len(each) > 2 and _DAY.fullmatch(each[1])})
 
 
-@contextmanager
-def _judging(found: list[tuple[str, str]], key: str) -> Iterator[None]:
-    """Makes whatever judging ``key`` raises a difference; what the store itself cannot do still raises."""
-    try:
-        yield
-    except StoreError as error:
-        if not isinstance(error, NotFound):
-            raise
-        found.append((key, f"cannot be recomputed: {error}"))
-    except Exception as error:  # a changed byte can make stored data raise anything at all
-        found.append((key, f"cannot be recomputed: {type(error).__name__}: {error}"))
-
-
-def _judge(store: Store, day: ClosedDay, found: list[tuple[str, str]]) -> None:
+def _judge(store: Store, day: ClosedDay, found: list[Difference]) -> None:
     def differ(name: str, judge: Callable[[Document], list[str]]) -> None:
         key = day_key(day.source, day.day, f"{name}.json")
-        with _judging(found, key):
+        with recomputing(key, found):
             document = find(store, key)
             if document is not None:
-                found.extend((key, each) for each in judge(document))
+                found.extend(Difference(key, each) for each in judge(document))
 
     log = day_key(day.source, day.day, "log")
     if (day.end.source, day.end.day) != (day.source, day.day):
-        found.append((log, f"is the log of {day.end.source} {day.end.day}"))
-    found += [(log, each) for each in contradictions(store, day.source, day.events)]
+        found.append(Difference(log, f"is the log of {day.end.source} {day.end.day}"))
+    found += [Difference(log, each) for each in contradictions(store, day.source, day.events)]
     differ("closing", lambda _closing: closing_follows(day))
     for name, make in FOLDS.items():
         differ(name, partial(_fold, day, make))
@@ -96,14 +81,14 @@ def _judge(store: Store, day: ClosedDay, found: list[tuple[str, str]]) -> None:
 
 
 def _fold(day: ClosedDay, make: Callable[[ClosedDay], Document], document: Document) -> list[str]:
-    return differences(document, day.head | make(day))
+    return unlike(document, day.head | make(day))
 
 
 def _opportunities(day: ClosedDay, document: Document) -> list[str]:
     if document["found_by"] != "scanner":
-        return differences(document, day.head | considered(day.events))
+        return unlike(document, day.head | considered(day.events))
     rows = document["rows"]
     entered = unexplained(day.events, rows)
-    return differences(document, day.head | {"found_by": "scanner", "rows": rows}) + [
+    return unlike(document, day.head | {"found_by": "scanner", "rows": rows}) + [
         f"none of them stands for {each}" for each in entered
     ]

@@ -9,8 +9,8 @@ What nothing stored can vouch for is checked for its form alone: the times at wh
 outcomes recorded, marks of symbols not held, the execution lock, and the inbox, which belongs to the outside world.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, localcontext
@@ -88,7 +88,8 @@ from resources.documents import (
     sha256_hex,
     to_iso,
 )
-from resources.store import NotFound, Store, StoreError
+from resources.store import NotFound, Store
+from resources.store.differences import Difference, Progress, recomputing
 from resources.store.once import find, sha256_of
 from resources.venue import Order, PaperVenue
 
@@ -98,16 +99,6 @@ _MADE_IN_ORDER = (
 )  # fmt: skip
 
 _RESEARCH = "research/"  # its documents hold binary floats, no money
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One stored thing that is not what recomputing it gives; ``what`` is a sentence naming both."""
-
-    key: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +128,8 @@ class _Verification:
         self.events_by_rebalance: dict[str, list[Event]] = {}
         self.finished: set[str] = set()
 
-    @contextmanager
-    def recomputing(self, key: str) -> Iterator[None]:
-        """Makes whatever recomputing ``key`` raises a difference; what the store itself cannot do still raises."""
-        try:
-            yield
-        except StoreError as error:
-            if not isinstance(error, NotFound):
-                raise
-            self.differs(key, f"cannot be recomputed: {error}")
-        except Exception as error:  # a changed byte can make stored data raise anything at all
-            self.differs(key, f"cannot be recomputed: {type(error).__name__}: {error}")
+    def recomputing(self, key: str) -> AbstractContextManager[None]:
+        return recomputing(key, self.differences)
 
     def differs(self, key: str, what: str) -> None:
         self.differences.append(Difference(key, what))
