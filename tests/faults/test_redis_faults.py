@@ -239,12 +239,6 @@ def drain(reader: Consumer) -> None:
         quiet = 0 if reader.poll(0) else quiet + 1
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 def check(raw: "redis.Redis", store: MemoryStore) -> None:
     reader = reader_of(raw, store, "after", missed)
     drain(reader)

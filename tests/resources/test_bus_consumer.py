@@ -1,9 +1,8 @@
 """Consumers against a real Redis: effects exactly once, shared in a group, with what was trimmed read from the log."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-import pytest
 import redis
 
 from resources.bus import EntryId, StreamRecord
@@ -12,24 +11,11 @@ from resources.bus.streams import CONFIRMS, Confirmation
 from resources.documents import Document, load_document
 from resources.store import Store, VersionConflict
 from tests.memory_store import MemoryStore
-from tests.redis_server import RedisServer, needs_redis, redis_server
+from tests.redis_server import needs_redis
 from tests.resources.bus_parts import T0_MS, ListLog, confirmation, entry
 
 pytestmark = needs_redis
 KEY = "telemetry/confirmed"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: RedisServer) -> "redis.Redis":
-    client = server.client()
-    client.flushall()
-    return client
 
 
 def listed(state: Document, each: Entry) -> Document:

@@ -12,7 +12,7 @@ from resources.bus import Batch, EntryId, LaterLog, LogDamaged, Stored, StreamRe
 from resources.bus.redis_bus import CURSOR, Cursor, Publisher
 from resources.bus.streams import CONFIRMS, END_TO_END, SIGNALS
 from resources.store import StoreUnavailable
-from tests.redis_server import RedisServer, needs_redis, redis_server
+from tests.redis_server import RedisServer, needs_redis
 from tests.resources.bus_parts import STATE, ListLog, Reports, clock, confirmation, entry, sample, stream_of
 
 pytestmark = needs_redis
@@ -58,19 +58,6 @@ class Days:
 
     def records(self) -> list[StreamRecord]:
         return [record for day in self.days for record in day.records()]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: RedisServer) -> "redis.Redis":
-    client = server.client()
-    client.flushall()
-    return client
 
 
 Publish = Callable[..., Publisher]

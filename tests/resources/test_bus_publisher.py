@@ -29,19 +29,6 @@ from tests.resources.bus_parts import (
 WAIT = 60.0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: RedisServer) -> "redis.Redis":
-    client = server.client()
-    client.flushall()
-    return client
-
-
 @pytest.fixture
 def publish(server: RedisServer) -> Iterator[object]:
     """Makes publishers that are closed at the end."""

@@ -1,7 +1,7 @@
 """The collector beside a real Redis: every sample once, over kills of either side, the newest kept and no more."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,7 @@ from resources.bus.streams import END_TO_END, SIGNALS, EndToEnd
 from resources.clock import ManualClock
 from resources.documents import Document, dump_document, load_document
 from tests.memory_store import MemoryStore
-from tests.redis_server import RedisServer, needs_redis, redis_server
+from tests.redis_server import RedisServer, needs_redis
 from tests.resources.bus_parts import T0_MS, confirmation
 
 MS_NS = 10**6
@@ -70,12 +70,6 @@ def test_what_is_no_measurement_is_refused() -> None:
 def test_without_an_address_nothing_is_collected() -> None:
     clock = ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
     assert Collector.connected("", MemoryStore(), "SIMULATED", clock) is None
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 def publish(server: RedisServer, *numbers: int) -> None:
