@@ -5,10 +5,10 @@ others; what else must be said (source, age, what is wrong) stands above and bel
 as well as a colour, what is undefined is shown as missing, and old numbers are never shown as the present ones.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -204,8 +204,8 @@ def _instant(time_ns: int) -> str:
 
 
 class Rows(DataTable[Text]):
-    """A table that writes the changed cells in sight and nothing else: its lines are places, in which trades come and
-    go. What is out of sight is written when it is scrolled to."""
+    """A table that makes the cells in sight and writes those that changed, and nothing else: its lines are places, in
+    which trades come and go. What is out of sight is written when it is scrolled to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", show=False),
@@ -214,11 +214,15 @@ class Rows(DataTable[Text]):
         Binding("end", "scroll_bottom", show=False),
     ]
 
-    def __init__(self, columns: tuple[str, ...], *, header: bool, id: str) -> None:
+    def __init__(
+        self, columns: tuple[str, ...], cells: Callable[[Any], tuple[Text, ...]], *, header: bool, id: str
+    ) -> None:
+        """``cells`` makes the line of one of the trades that are shown."""
         super().__init__(cursor_type="row", show_header=header, id=id, cursor_foreground_priority="renderable")
         self._labels = columns
+        self._cells = cells
         self._names: list[str] = []
-        self._wanted: list[tuple[Text, ...]] = []
+        self._wanted: list[ActiveRow | ExitRow] = []
         self._written: list[tuple[Text, ...]] = []
         self._widths = [len(label) for label in columns]
 
@@ -226,22 +230,21 @@ class Rows(DataTable[Text]):
         for index, label in enumerate(self._labels):
             self.add_column(Text(label, justify="right") if index and label else Text(label), key=str(index))
 
-    def show(self, rows: Mapping[str, tuple[Text, ...]]) -> None:
-        """These rows, by name, in this order. The cursor goes with its row, except that the top stays the top."""
+    def show(self, rows: Sequence[ActiveRow | ExitRow]) -> None:
+        """These trades in this order. The cursor goes with its trade, except that the top stays the top."""
         at = self.cursor_row
         name = self._names[at] if 0 < at < len(self._names) else ""
-        self._names, self._wanted = list(rows), list(rows.values())
+        self._names, self._wanted = [row.trade_id for row in rows], list(rows)
         for place in range(len(self._written), len(rows)):
-            self.add_row(*self._wanted[place], key=str(place))
-            self._written.append(self._wanted[place])
-            self._widths = [
-                max(width, len(cell)) for width, cell in zip(self._widths, self._wanted[place], strict=True)
-            ]
+            cells = self._cells(rows[place])
+            self.add_row(*cells, key=str(place))
+            self._written.append(cells)
+            self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
         while len(self._written) > len(rows):
             self._written.pop()
             self.remove_row(str(len(self._written)))
         self._write()
-        if name in rows and self._names[at : at + 1] != [name]:
+        if name in self._names and self._names[at : at + 1] != [name]:
             moved = self._names.index(name) - at
             self.move_cursor(row=at + moved, animate=False, scroll=False)
             self.scroll_relative(y=moved, animate=False)
@@ -257,7 +260,7 @@ class Rows(DataTable[Text]):
         """Bring the places in sight up to date."""
         first = max(0, int(self.scroll_y))
         for place in range(first, min(first + self.size.height + 1, len(self._written))):
-            wanted, written = self._wanted[place], self._written[place]
+            wanted, written = self._cells(self._wanted[place]), self._written[place]
             if wanted == written:
                 continue
             self._written[place] = wanted
@@ -371,8 +374,8 @@ class Monitor(App[None]):
         summary.border_title = SUMMARY
         yield summary
         with Vertical(id="lists"):
-            yield Rows(COLUMNS, header=True, id="active")
-            exits = Rows(("", "", "", ""), header=False, id="exits")
+            yield Rows(COLUMNS, active_cells, header=True, id="active")
+            exits = Rows(("", "", "", ""), exit_cells, header=False, id="exits")
             exits.border_title = EXITS
             yield exits
         yield Filter(placeholder="Ticker", id="filter", compact=True)
@@ -404,10 +407,10 @@ class Monitor(App[None]):
             self.query_one("#summary", Static).update(summary)
         active, exits = self.query_one("#active", Rows), self.query_one("#exits", Rows)
         shown = self._ordered([row for row in view.active if self._wanted(row.ticker)]) if view else []
-        active.show({row.trade_id: active_cells(row) for row in shown})
+        active.show(shown)
         active.border_title = ACTIVE.format(MISSING if view is None else len(view.active))
         active.border_subtitle = self._subtitle(len(shown))
-        exits.show({row.trade_id: exit_cells(row) for row in view.exits if self._wanted(row.ticker)} if view else {})
+        exits.show([row for row in view.exits if self._wanted(row.ticker)] if view else [])
 
     def _draw_head(self, now: datetime) -> None:
         snapshot, head, notice = self._snapshot, self.query_one("#head", Static), self.query_one("#notice", Static)
