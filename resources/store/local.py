@@ -178,6 +178,9 @@ class LocalStore:
                 left = memoryview(data)
                 while left:
                     left = left[os.write(file, left) :]
+                # Many kernels move a file's own time by milliseconds only: two quick writes that get one file number in
+                # turn would then be one version, here and in a list.
+                os.utime(file, ns=(now := time.time_ns(), now))
                 os.fsync(file)
                 version = _version(file)
             finally:
@@ -266,7 +269,7 @@ def _end(file: int, length: int) -> bytes:
 
 def _version(file: int) -> str:
     facts = os.fstat(file)
-    # Size, time and file number may all recur after quick rewrites; the hash of the end then still differs.
+    # Size, time and file number may all recur once the clock was set back; the hash of the end then still differs.
     end = hashlib.blake2b(_end(file, min(_HASHED_END, facts.st_size)), digest_size=8).hexdigest()
     return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ino}-{end}"
 
