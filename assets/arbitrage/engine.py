@@ -7,7 +7,7 @@ trader, and is tried again with every new quote. The same two clocks guard the w
 slices that both books can take with a reserve, the next one as soon as both legs have filled the one before.
 
 A limit order is sent where it would rest if its queue is expected to reach the fill threshold in time, else at the
-price the opportunity was found at. The second leg goes at the touch as long as the trade still earns something there.
+price the opportunity was found at.
 
 Everything is decided from events, timers and rules alone, in their order: the same input gives the same log.
 """
@@ -43,7 +43,7 @@ from assets.arbitrage.events import (
     TradeProposed,
     Valued,
 )
-from assets.arbitrage.exchange import Exchange, Filled, check_order
+from assets.arbitrage.exchange import Exchange, Filled, check_order, touch
 from assets.arbitrage.exits import ExitWatch, Holding, exit_conditions, exit_watch
 from assets.arbitrage.funding import funding_payment
 from assets.arbitrage.instructions import Given, Kind, Unreadable
@@ -59,11 +59,12 @@ from assets.arbitrage.model import (
     SimulatedOrder,
     TradeStatus,
 )
-from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Pair, Stage, Step, places
+from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Pair, Stage, places
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
-from assets.arbitrage.sizing import calculate_position_size, common_grid, exit_part, floor_to, quantity_for
+from assets.arbitrage.sizing import calculate_position_size, common_grid, quantity_for
+from assets.arbitrage.steps import Step, Steps
 from assets.arbitrage.timers import Rank, Timers
 from resources.feed import (
     NANOSECONDS,
@@ -112,6 +113,7 @@ class Engine:
         self._write = write
         self._timers = Timers()
         self.exchange = Exchange(listings, rules, self._timers, self)
+        self._steps = Steps(self.exchange, rules)
         self._venues = tuple(dict.fromkeys(listing.venue for listing in listings))
         self._pairs: dict[tuple[int, int], Pair] = {}
         self._trades: dict[str, OpenTrade] = {}
@@ -410,7 +412,7 @@ class Engine:
         price = hard.plan
         if rests:
             price = bought.bid if harder.leg is Leg.LONG else sold.ask
-        self._send(trade, hard, Purpose.ENTRY, hard.leg.opening_side, quantity, price, now_ns)
+        self._send(trade, Step(hard, Purpose.ENTRY, hard.leg.opening_side, quantity, price), now_ns)
         self._timers.at(now_ns + rules.leg_timeout_ns, Rank.TIMER, partial(self._end_entry, trade))
         return ""
 
@@ -428,40 +430,6 @@ class Engine:
             self._pairs[long, short] = pair
         return pair
 
-    def _meet_harder(self, trade: OpenTrade, now_ns: int) -> None:
-        """Order on the easier leg what the harder one has filled and no order of it covers."""
-        hard, easy = trade.legs[trade.harder], trade.legs[trade.harder.other]
-        working = sum(order.remaining for order in trade.live if order.leg is easy)
-        missing = floor_to(hard.held, trade.pair.grid) - easy.held - working
-        if missing <= 0:
-            return
-        side, price = easy.leg.opening_side, easy.plan
-        top = self.exchange.top(easy.index)
-        if top is not None:
-            touch = top.ask if side is OrderSide.LONG else top.bid
-            if self._edge(trade, easy, missing, Fraction(touch)) >= 0:
-                price = touch
-        if not check_order(easy.listing, missing, price):
-            self._send(trade, easy, Purpose.ENTRY, side, missing, price, now_ns)
-
-    def _edge(self, trade: OpenTrade, missing: OpenLeg, quantity: int, price: Fraction) -> Decimal:
-        """What the trade would still earn on ``quantity`` if the ``missing`` leg were filled at ``price`` (units)."""
-        other = trade.legs[missing.leg.other]
-        prices = {missing.leg: price, other.leg: Fraction(other.paid, other.opened)}
-        long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
-        if long_top is None or short_top is None:
-            return Decimal(-1)  # what leaving costs is not known, so nothing speaks for going on
-        return projected_profit(
-            quantity,
-            _price(prices[Leg.LONG]),
-            _price(prices[Leg.SHORT]),
-            long_top,
-            short_top,
-            trade.long.listing,
-            trade.short.listing,
-            trade.funding_due,
-        )
-
     def _end_entry(self, trade: OpenTrade, now_ns: int) -> None:
         if trade.stage is Stage.ENTRY:
             self._end_round(trade, "timeout", now_ns)
@@ -477,12 +445,9 @@ class Engine:
     def _unrealized_at_entry(self, trade: OpenTrade) -> Decimal:
         """At the newest touch, however old; where none is known, as if the entry prices could be had again."""
         prices = []
-        for leg, closing_at_bid in ((trade.long, True), (trade.short, False)):
+        for leg in trade.legs.values():
             top = self.exchange.top(leg.index)
-            if top is not None:
-                prices.append(top.bid if closing_at_bid else top.ask)
-            else:
-                prices.append(leg.paid // leg.opened)
+            prices.append(leg.paid // leg.opened if top is None else touch(top, leg.leg.closing_side))
         return self._watch_of(trade, ZERO).unrealized(*prices)
 
     # Naked legs
@@ -563,7 +528,9 @@ class Engine:
     def _proceed(self, trade: OpenTrade, now_ns: int) -> None:
         """After a fill or the end of an order."""
         if trade.stage is Stage.ENTRY:
-            self._meet_harder(trade, now_ns)
+            second = self._steps.second(trade)
+            if second is not None:
+                self._send(trade, second, now_ns)
             if not trade.live:
                 if trade.naked:
                     self._end_round(trade, "leg_out", now_ns)
@@ -577,7 +544,9 @@ class Engine:
         trade.waiting = False
         if trade.naked:
             self._log_leg_out(trade, now_ns)
-            self._hedge(trade, now_ns)
+            if not trade.entering:
+                trade.urgent = True
+            self._send_all(trade, self._steps.hedge(trade, now_ns), now_ns)
             return
         self._log_hedged(trade, now_ns)
         if trade.entering:
@@ -596,106 +565,14 @@ class Engine:
             for leg in (trade.long, trade.short):
                 top = self.exchange.top(leg.index)
                 if top is not None:
-                    leg.plan = top.bid if leg.leg is Leg.LONG else top.ask
-            size = self._exit_part(trade, True, now_ns)
-            if size:
-                self._market(trade, [self._steps(trade, trade.long.held - size)], now_ns)
-            else:
-                trade.waiting = True
+                    leg.plan = touch(top, leg.leg.closing_side)
+            self._send_all(trade, self._steps.leave(trade, now_ns), now_ns)
 
-    def _exit_part(self, trade: OpenTrade, at_market: bool, now_ns: int) -> int:
-        """How much of both legs, which are equal, may leave at once by what the books now show to a closing order."""
-        displayed = min(
-            self.exchange.depth(trade.long.index, OrderSide.SHORT, now_ns),
-            self.exchange.depth(trade.short.index, OrderSide.LONG, now_ns),
-        )
-        return exit_part(trade.long.held, displayed, trade.pair.grid, at_market)
-
-    def _hedge(self, trade: OpenTrade, now_ns: int) -> None:
-        """Complete the missing leg if the trade still earns something then, else take the filled one back; on the way
-        out, close as much of the leg that holds more. The other way is tried where the first is refused or not open."""
-        grid = trade.pair.grid
-        lower = floor_to(min(trade.long.held, trade.short.held), grid)
-        if not trade.entering:
-            trade.urgent = True
-            self._market(trade, [self._steps(trade, lower)], now_ns)
-            return
-        upper = floor_to(max(trade.long.held, trade.short.held), grid)
-        complete, unwind = self._steps(trade, upper), self._steps(trade, lower)
-        ways = [complete, unwind] if self._completing_pays(trade, upper, now_ns) else [unwind, complete]
-        if trade.attempts % 2:
-            ways.reverse()
-        self._market(trade, ways, now_ns)
-
-    def _completing_pays(self, trade: OpenTrade, target: int, now_ns: int) -> bool:
-        missing = trade.long if trade.naked < 0 else trade.short
-        size = target - missing.held
-        top = self.exchange.top(missing.index)
-        side = missing.leg.opening_side
-        depth = self.exchange.depth(missing.index, side, now_ns)
-        if size <= 0 or top is None or not depth:
-            return False
-        slippage = max(self._rules.slippage_floor_bps, self._rules.slippage_per_depth_bps * size / depth)
-        touch = top.ask if side is OrderSide.LONG else top.bid
-        return self._edge(trade, missing, size, touch * (1 + side.sign * Fraction(slippage) / 10_000)) >= 0
-
-    def _steps(self, trade: OpenTrade, target: int) -> list[Step]:
-        """The market orders after which both legs hold ``target``."""
-        steps = []
-        for leg in (trade.long, trade.short):
-            if target > leg.held:
-                steps.append(Step(leg, leg.leg.opening_side, target - leg.held))
-            elif target < leg.held:
-                steps.append(Step(leg, leg.leg.opening_side.opposite, leg.held - target))
-        return steps
-
-    def _market(self, trade: OpenTrade, ways: list[list[Step]], now_ns: int) -> None:
-        """Send the first way that every venue would take whole; else as much of one as they would; else wait."""
-        for steps in ways:
-            if all(self._takes(step, now_ns) >= step.size for step in steps):
-                break
-        else:
-            for way in ways:
-                steps = self._part(trade, way, now_ns)
-                if steps:
-                    break
-            else:
-                trade.waiting = True
-                return
+    def _send_all(self, trade: OpenTrade, steps: Sequence[Step], now_ns: int) -> None:
+        """At the market; where nothing can be sent, wait."""
+        trade.waiting = not steps
         for step in steps:
-            if not trade.naked:
-                purpose = Purpose.EXIT
-            elif step.side is step.leg.leg.opening_side or not trade.entering:
-                purpose = Purpose.HEDGE
-            else:
-                purpose = Purpose.UNWIND
-            self._send(trade, step.leg, purpose, step.side, step.size, None, now_ns)
-
-    def _takes(self, step: Step, now_ns: int) -> int:
-        """How much of a step its venue would take now, on its grid."""
-        leg, rules = step.leg, self._rules
-        if self.exchange.usable(leg.index, now_ns):
-            return 0
-        most, per = rules.max_depth_share
-        size = min(step.size, floor_to(self.exchange.depth(leg.index, step.side, now_ns) * most // per, leg.step))
-        closing = step.side is not leg.leg.opening_side
-        top = self.exchange.top(leg.index)
-        if size <= 0 or top is None:
-            return 0
-        price = top.ask if step.side is OrderSide.LONG else top.bid
-        return 0 if check_order(leg.listing, size, price, True, closing) else size
-
-    def _part(self, trade: OpenTrade, steps: list[Step], now_ns: int) -> list[Step]:
-        """What can be sent of ``steps`` now without making the legs more unequal; the rest waits for new quotes."""
-        if trade.naked:
-            # Only the orders that bring the legs nearer to each other, however little.
-            more = trade.long if trade.naked > 0 else trade.short
-            useful = [step for step in steps if (step.side is step.leg.leg.opening_side) != (step.leg is more)]
-            most = abs(trade.naked)
-            parts = [step._replace(size=min(step.size, floor_to(most, step.leg.step))) for step in useful]
-            return [step._replace(size=size) for step in parts if (size := self._takes(step, now_ns))]
-        size = floor_to(min(self._takes(step, now_ns) for step in steps), trade.pair.grid)
-        return [step._replace(size=size) for step in steps] if size else []
+            self._send(trade, step, now_ns)
 
     def _count_hedge(
         self, trade: OpenTrade, leg: OpenLeg, side: OrderSide, size: int, notional: int, fee: Decimal
@@ -814,7 +691,7 @@ class Engine:
         if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._limits_ns):
             trade.waiting = True
             return
-        size = self._exit_part(trade, False, now_ns)
+        size = self._steps.exit_size(trade, now_ns, at_market=False)
         if not size:
             trade.waiting = True
             return
@@ -822,7 +699,7 @@ class Engine:
         trade.rounds += 1
         for leg, price in ((trade.long, long_top.ask), (trade.short, short_top.bid)):
             leg.plan = price
-            self._send(trade, leg, Purpose.EXIT, leg.leg.opening_side.opposite, size, price, now_ns)
+            self._send(trade, Step(leg, Purpose.EXIT, leg.leg.closing_side, size, price), now_ns)
         self._timers.at(
             now_ns + self._rules.leg_timeout_ns, Rank.TIMER, partial(self._end_exit_quote, trade, trade.rounds)
         )
@@ -922,7 +799,7 @@ class Engine:
                 if top is None or self.exchange.usable(leg.index, now_ns):
                     missing.append(f"{leg.listing.venue} {leg.listing.symbol}")
                     continue
-                price = top.bid if leg.leg is Leg.LONG else top.ask
+                price = touch(top, leg.leg.closing_side)
                 value = leg.held * price
                 fee = value * to_units(leg.listing.taker_fee)
                 money += (leg.leg.opening_side.sign * value - leg.cash) * UNITS - fee
@@ -1059,24 +936,16 @@ class Engine:
         self._trades_of[trade.short.index].remove(trade)
         self._pausing[trade.asset] = now_ns + self._rules.reentry_pause_ns
 
-    def _send(
-        self,
-        trade: OpenTrade,
-        leg: OpenLeg,
-        purpose: Purpose,
-        side: OrderSide,
-        size: int,
-        limit: int | None,
-        now_ns: int,
-    ) -> None:
+    def _send(self, trade: OpenTrade, step: Step, now_ns: int) -> None:
+        leg, purpose, side, size, limit = step
         trade.orders += 1
-        order = OpenOrder(f"{trade.trade_id}-{trade.orders}", trade, leg, purpose, side, size, limit)
+        order = OpenOrder(f"{trade.trade_id}-{trade.orders}", trade, leg, side, size, limit)
         price = limit
         if price is None:
             top = self.exchange.top(leg.index)
             if top is None:
                 raise ValueError(f"a market order on {leg.listing.venue} {leg.listing.symbol} without a book")
-            price = top.ask if side is OrderSide.LONG else top.bid
+            price = touch(top, side)
         trade.live.append(order)
         self._orders[order.order_id] = order
         self._emit(

@@ -112,6 +112,11 @@ def check_order(listing: Listing, size: int, price: int, market: bool = False, r
     return ""
 
 
+def touch(top: Quote, side: OrderSide) -> int:
+    """The best price that an order of ``side`` takes from (units)."""
+    return top.ask if side is OrderSide.LONG else top.bid
+
+
 class _Order:
     """One of our orders from sending to its end."""
 

@@ -62,6 +62,10 @@ class Leg(StrEnum):
     def opening_side(self) -> OrderSide:
         return OrderSide.LONG if self is Leg.LONG else OrderSide.SHORT
 
+    @property
+    def closing_side(self) -> OrderSide:
+        return self.opening_side.opposite
+
 
 class Purpose(StrEnum):
     """Why an order was sent. ``HEDGE`` completes the missing leg, ``UNWIND`` takes the filled one back."""

@@ -84,14 +84,13 @@ class OpenLeg:
 class OpenOrder:
     """An order that is not final: ``remaining`` of it may still fill; ``limit`` None is a market order."""
 
-    __slots__ = ("leg", "limit", "order_id", "purpose", "remaining", "side", "trade", "withdrawn")
+    __slots__ = ("leg", "limit", "order_id", "remaining", "side", "trade", "withdrawn")
 
     def __init__(
         self,
         order_id: str,
         trade: "OpenTrade",
         leg: OpenLeg,
-        purpose: Purpose,
         side: OrderSide,
         size: int,
         limit: int | None,
@@ -99,7 +98,6 @@ class OpenOrder:
         self.order_id = order_id
         self.trade = trade
         self.leg = leg
-        self.purpose = purpose
         self.side = side
         self.remaining = size
         self.limit = limit
@@ -190,14 +188,6 @@ class OpenTrade:
     @property
     def phase(self) -> Purpose:
         return Purpose.ENTRY if self.entering else Purpose.EXIT
-
-
-class Step(NamedTuple):
-    """A market order that would bring a leg nearer to what it should hold."""
-
-    leg: OpenLeg
-    side: OrderSide
-    size: int
 
 
 def places(trade: PaperTrade) -> dict[Leg, tuple[str, str]]:
