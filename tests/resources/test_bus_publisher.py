@@ -110,7 +110,7 @@ class TestPublishing:
 
     def test_a_second_process_goes_on_and_adds_nothing(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
         log = ListLog(700)
-        publish(log).close()
+        publish(log).close(WAIT)
         second = publish(log)
         assert second.wait_for(699, WAIT)
         assert second.health().published == second.health().refills == 0
@@ -179,9 +179,10 @@ class TestPublishing:
         bus = publish(log)
         assert bus.wait_for(4, WAIT)
         assert stream_of(client, END_TO_END) == []  # nobody announced these: they are a refill
-        log.count = 10
+        # Announced before they can be read: what was published already when it is announced is not measured.
         bus.announce(5)
         bus.announce(9, 8)  # 6 and 7 were written by somebody who did not say when
+        log.count = 10
         assert bus.wait_for(9, WAIT)
         eventually(lambda: len(stream_of(client, END_TO_END)) == 3)
         samples = [parse_entry(END_TO_END, each.fields) for each in stream_of(client, END_TO_END)]
@@ -196,9 +197,9 @@ class TestPublishing:
         log = ListLog(2)
         bus = publish(log)
         assert bus.wait_for(1, WAIT)
-        log.count = 5
         bus.announce(3, 2, time.monotonic() - 90)  # a store that took a minute and a half
         bus.announce(4)
+        log.count = 5
         eventually(lambda: len(stream_of(client, END_TO_END)) == 3)
         samples = [parse_entry(END_TO_END, each.fields) for each in stream_of(client, END_TO_END)]
         slow, slower, quick = (each.ms for each in samples)  # type: ignore[attr-defined]
@@ -280,7 +281,7 @@ class TestAfterTampering:
 
     def test_entries_after_our_last_one_are_not_ours(self, client: "redis.Redis", publish) -> None:  # type: ignore[no-untyped-def]
         other = ListLog(500)
-        publish(other).close()
+        publish(other).close(WAIT)
         shorter = ListLog(300)  # the same log, less what was published of it: it must have been another
         bus = publish(shorter)
         eventually(lambda: stream_of(client) == shorter.records() and bus.health().replaced == 1)
@@ -293,7 +294,7 @@ class TestAfterTampering:
                 return StreamRecord(CONFIRMS, EntryId(first.id.milliseconds + 86_400_000, number), first.fields)
 
         today = ListLog(100)
-        publish(today).close()
+        publish(today).close(WAIT)
         tomorrow = NextDay(50, log="simulated/2026-03-02/bb")
         bus = publish(tomorrow)
         assert bus.wait_for(49, WAIT)

@@ -79,7 +79,7 @@ def publish(server: RedisServer, *numbers: int) -> None:
 
 
 def await_that(holds: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until, what
         time.sleep(0.02)
