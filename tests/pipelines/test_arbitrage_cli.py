@@ -19,6 +19,7 @@ from assets.arbitrage.view import live_document, live_key
 from pipelines.arbitrage_cli import monitor, trade
 from pipelines.cli import main
 from pipelines.terminal import FAILED, REFUSED
+from resources.clock import ManualClock
 from resources.documents import dump_document
 from resources.store.local import LocalStore
 from tests.trading_parts import DAY, NEXT_DAY, ScriptedFeed, at, desk_of, evenings, stored_log, traded_through
@@ -180,7 +181,7 @@ def test_the_resident_trader_ends_when_it_is_told_to(store: LocalStore) -> None:
         env=os.environ | {"DESK_SEED": "3"},
     )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not list(store.list("arbitrage/simulated/")) and process.poll() is None:
             assert time.monotonic() < until, "it did nothing"
             time.sleep(0.05)
@@ -205,21 +206,24 @@ def test_once_without_a_trader_it_says_so_with_status_one(store: LocalStore) -> 
     assert not list(store.list("")), "looking stores nothing"
 
 
-def _shown(store: LocalStore, written_at: datetime) -> None:
+def _shown(store: LocalStore, monkeypatch: pytest.MonkeyPatch, age: timedelta) -> None:
+    """A trader's numbers, and the monitor's clock ``age`` after they were written: a slow machine makes none stale."""
     session = traded_through(desk_of(store, ScriptedFeed(evenings(SEED))))
+    written_at = at(NEXT_DAY)
     store.write(live_key("SIMULATED"), dump_document(live_document(session.view(), written_at)))
+    monkeypatch.setattr("resources.clock.SystemClock", lambda: ManualClock(written_at + age))
 
 
-def test_once_it_prints_the_panels_of_what_the_trader_wrote(store: LocalStore) -> None:
-    _shown(store, datetime.now(UTC))
+def test_once_it_prints_the_panels_of_what_the_trader_wrote(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    _shown(store, monkeypatch, timedelta(seconds=1))
     result = run(monitor, "--once")
     assert result.exit_code == 0, result.output
     assert "SIMULATED" in result.stdout
     assert "SOL" in result.stdout
 
 
-def test_once_what_is_stale_is_printed_and_is_status_one(store: LocalStore) -> None:
-    _shown(store, datetime.now(UTC) - timedelta(minutes=2))
+def test_once_what_is_stale_is_printed_and_is_status_one(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    _shown(store, monkeypatch, timedelta(minutes=2))
     result = run(monitor, "--once")
     assert result.exit_code == FAILED
     assert "SOL" in result.stdout
