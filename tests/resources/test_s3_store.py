@@ -430,10 +430,12 @@ def unsafe_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     command = [rclone, "serve", "s3", "--auth-key", "access,secret", "--addr", f"127.0.0.1:{address[1]}", tmp_path]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:
-            for _ in range(2_000):
+            until = time.monotonic() + 60
+            while True:
                 with socket.socket() as probe:
                     if probe.connect_ex(address) == 0:
                         break
+                assert time.monotonic() < until, "rclone does not answer"
                 time.sleep(0.005)
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{address[1]}")
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
