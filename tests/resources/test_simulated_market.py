@@ -262,8 +262,8 @@ def test_answers_come_fast_enough_for_a_one_second_display() -> None:
     market.marks(NOON)
     cold = min(_timed(lambda day=day: market.marks(NOON + timedelta(days=day))) for day in range(2, 7))
     warm = min(_timed(lambda: market.marks(NOON + timedelta(days=6))) for _ in range(50))
-    assert cold < 0.1
-    assert warm < 0.001
+    assert cold < 1
+    assert warm < cold / 20, "a day's prices are computed once, on a slow machine too"
 
 
 def _timed(call) -> float:
