@@ -1,16 +1,12 @@
 """The opportunities as they stand and those that ended: quotes, net, the score with its parts, and why not traded."""
 
-from decimal import Decimal
-
 from assets.arbitrage.confidence import DEPTH_POINTS, FRESHNESS_POINTS, FUNDING_POINTS, SPREAD_POINTS
 from assets.arbitrage.view import OpportunityRow, TraderView
 from dashboards import arbitrage_labels as labels
 from dashboards import format as text
-from dashboards.components.arbitrage_shown import Cell, Shown, bps, clock_text, column, elapsed, missing, words
+from dashboards.components.arbitrage_shown import Cell, Shown, bps, clock_text, column, elapsed, missing, price, words
 from dashboards.components.arbitrage_summary import NO_TRADER
 from dashboards.components.live_strip import STARTED_BY
-
-_TINY = Decimal("0.0001")
 
 _COLUMNS = (
     column("ticker", labels.TICKER, "Asset and quote currency, the same for every venue", "text"),
@@ -77,22 +73,17 @@ def _removed_row(row: OpportunityRow, as_of_ns: int) -> Shown:
     return _row(row, clock_text(row.removed_ns, as_of_ns), why, "\n".join(filter(None, (stood, was))))
 
 
-def _price(value: Decimal) -> str:
-    """Five digits; where four of them would stand behind as many zeros, with an exponent, or no row would fit."""
-    return text.number(value, significant=5) if value < _TINY else text.price(value)
-
-
 def _row(row: OpportunityRow, age: Cell, why: Cell, title: str) -> Shown:
     parts = [[name, points] for name, points in row.confidence_parts]
     return {
         "id": opportunity_id(row),
         "cells": [
             row.ticker,
-            {"venue": row.long_exchange, "bid": _price(row.long_bid), "ask": _price(row.long_ask), "take": 1},
+            {"venue": row.long_exchange, "bid": price(row.long_bid), "ask": price(row.long_ask), "take": 1},
             {
                 "venue": row.short_exchange,
-                "bid": _price(row.short_bid),
-                "ask": _price(row.short_ask),
+                "bid": price(row.short_bid),
+                "ask": price(row.short_ask),
                 "take": 0,
             },
             bps(row.spread_bps),

@@ -16,6 +16,7 @@ Cell = str | Shown
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS = 10**9
+_TINY = Decimal("0.0001")
 
 
 def instant(time_ns: int) -> datetime:
@@ -42,6 +43,11 @@ def bps(value: Decimal | None, *, signed: bool = False) -> str:
         return text.MISSING
     shown = text.basis_points(value.scaleb(-4))
     return f"+{shown}" if signed and value > 0 and shown.strip("0.") else shown
+
+
+def price(value: Decimal) -> str:
+    """Five digits; where four of them would stand behind as many zeros, with an exponent, or no row would fit."""
+    return text.number(value, significant=5) if value < _TINY else text.price(value)
 
 
 def spread_cell(value: Decimal | None, reason: str = "") -> Cell:

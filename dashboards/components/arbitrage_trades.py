@@ -13,6 +13,7 @@ from dashboards.components.arbitrage_shown import (
     elapsed,
     instant,
     missing,
+    price,
     sortable,
     spread_cell,
     words,
@@ -176,7 +177,7 @@ def _leg_out_row(row: LegOutRow, as_of_ns: int) -> Shown:
             row.filled_leg,
             {"text": labels.UNDER_WAY, "title": alone, "missing": True}
             if row.hedge_price is None
-            else text.price(row.hedge_price),
+            else price(row.hedge_price),
             missing(alone) if row.hedged_at_ns is None else text.money(row.cost).text,
             clock_text(row.filled_at_ns, as_of_ns),
         ],

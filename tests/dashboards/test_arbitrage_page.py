@@ -259,6 +259,8 @@ def test_a_tiny_price_keeps_its_digits_in_a_width_that_fits() -> None:
     tiny = FOLDER.opportunity(ticker="PEPEUSDT", long_bid=Decimal("0.0000091763"), long_ask=Decimal("0.0000091805"))
     shown = stated(replace(FOLDER.view(), opportunities=(tiny,)))["opportunities"]["rows"][0]["cells"][1]
     assert (shown["bid"], shown["ask"]) == ("9.1763e−6", "9.1805e−6")
+    hedged = FOLDER.leg_out(hedge_price=Decimal("0.0000091763"))
+    assert stated(replace(FOLDER.view(), leg_outs=(hedged,)))["leg_outs"]["rows"][0]["cells"][3] == "9.1763e−6"
 
 
 def test_a_removed_opportunity_says_when_and_why_it_ended() -> None:

@@ -50,7 +50,12 @@ def test_both_pages_fit_every_screen_with_nothing_and_with_two_hundred_trades(
         expect(page.get_by_role("heading", name=labels.ACTIVE_TRADES.format("—"), exact=True)).to_be_visible()
         expect(page.locator(".summary dt")).to_have_text(labels.SUMMARY)
         fits(page, viewport, ".card h2, .summary .number")
-    TraderFolder(now(), trades=200, exits=50).write(open_store(str(tmp_path)))
+    full = TraderFolder(now(), trades=200, exits=50)
+    tiny = {f"{leg}_{side}": Decimal("0.0000091763") for leg in ("long", "short") for side in ("bid", "ask")}
+    watched_pairs = (full.opportunity(), full.opportunity(ticker="PEPEUSDT", tradable="low_confidence", **tiny))
+    leg_outs = (full.leg_out(ticker="PEPEUSDT", hedge_price=Decimal("0.0000091763")),)
+    changes = {"opportunities": watched_pairs, "leg_outs": leg_outs}
+    replace(full, changes=changes).write(open_store(str(tmp_path)))
     for each, viewport in seen:
         page = each.page
         for title in (labels.PORTFOLIO_SUMMARY, labels.ACTIVE_TRADES.format("200"), labels.RECENT_EXITS):
@@ -62,10 +67,7 @@ def test_both_pages_fit_every_screen_with_nothing_and_with_two_hundred_trades(
         for head in labels.ACTIVE:
             expect(page.locator(".active").get_by_role("columnheader", name=head, exact=True)).to_be_visible()
         fits(page, viewport, ".card h2, .summary .number, .active tbody tr:first-child td")
-        # A phone moves the opportunities sideways under their tickers.
-        nothing_is_cut(
-            page, ".scroll" if viewport is not PHONE else ".active .scroll, .exits .scroll, .leg-outs .scroll"
-        )
+        nothing_is_cut(page, ".scroll, .opportunities th, .opportunities td")
         page.keyboard.press("4")
         expect(page.locator(".record").first).to_be_visible()
         expect(page.locator("body.alive")).to_be_attached()
