@@ -422,25 +422,36 @@ def test_settlements_less_than_a_minute_apart_are_one_and_make_no_interval() -> 
         assert settled(only_one, NOON, NOON + HOUR) == ((a_settlement(0, "0.0001", "100"),), ())
 
 
+def an_hour_passes() -> None:
+    """By the clock of the loop: no patience that a slow machine could outlast, and nobody waits for it to end."""
+    loop = asyncio.get_running_loop()
+    passed = loop.time() + 3600
+    loop.time = lambda: passed  # type: ignore[method-assign]
+
+
 def test_marks_are_asked_for_several_at_a_time_and_what_does_not_come_in_time_is_not_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     history = [told(hour) for hour in range(20)]
 
     class Busy(ScriptedExchange):
-        """Answers once several wait, and never of the hour five."""
+        """Answers once several wait, and never of the hour five: an hour passes when all else is answered."""
 
-        waiting = most = 0
+        waiting = most = answered = 0
 
         async def fetch_mark_ohlcv(self, *asked: Any) -> Sequence[Sequence[Any]]:
             self.waiting += 1
             self.most = max(self.most, self.waiting)
             while self.most < 4 or asked[2] == told(5)["timestamp"]:
                 await asyncio.sleep(0.001)
+                if self.answered == 19:
+                    an_hour_passes()
             self.waiting -= 1
-            return await super().fetch_mark_ohlcv(*asked)
+            answer = await super().fetch_mark_ohlcv(*asked)
+            self.answered += 1
+            return answer
 
-    monkeypatch.setattr("resources.feed.live._HISTORY_SECONDS", 2)
+    monkeypatch.setattr("resources.feed.live._HISTORY_SECONDS", 3600)
     exchange = Busy([market("BTC")], history=history, candles={told(hour)["timestamp"]: 100.0 for hour in range(20)})
     found = settled(exchange, NOON, NOON + 20 * HOUR)
     assert [event.time_ns for event in found.known] == [NOON + hour * HOUR for hour in range(20) if hour != 5]
@@ -460,10 +471,11 @@ def test_of_a_history_that_breaks_off_what_came_is_told_and_the_rest_is_not_know
             if len(self.asked) < pages:
                 return await super().fetch_funding_rate_history(*asked)
             if failure == "silence":
+                an_hour_passes()
                 await asyncio.Event().wait()
             raise Lost("429")
 
-    monkeypatch.setattr("resources.feed.live._HISTORY_SECONDS", 2)
+    monkeypatch.setattr("resources.feed.live._HISTORY_SECONDS", 3600)
     exchange = Breaking([market("BTC")], history=[told(hour, mark="100") for hour in range(6)], page=1)
     if known is None:  # one settlement does not say when the next is due
         with pytest.raises(FeedError, match="is not told"):
