@@ -141,6 +141,7 @@ def demo(folder: Path | None) -> None:
 @click.option("--resident", is_flag=True, help="Keep ticking every DESK_TICK_SECONDS and report to Dagster.")
 def tick(resident: bool) -> None:
     """Value the portfolio now and log it, once a minute at most, whoever asks."""
+    from assets.accounting.funding import said_unbooked
     from assets.desk.desk import open_desk
     from assets.desk.tick import Ticker
 
@@ -152,6 +153,8 @@ def tick(resident: bool) -> None:
             click.echo(f"{result.status} {result.reason}".strip())
             if result.valuation is not None:
                 click.echo(f"Portfolio Value {result.valuation.portfolio_value:,}")
+            for missing in said_unbooked(result.funding_unbooked):
+                click.echo(missing, err=True)
             sys.exit(FAILED if result.status == "no_value" else 0)
     from pipelines.ticker import dagster_report, run
 

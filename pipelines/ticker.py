@@ -15,6 +15,7 @@ import dagster as dg
 
 from assets import metadata
 from assets.accounting.book import LedgerError
+from assets.accounting.funding import said_unbooked
 from assets.desk.assets import latest_prices, portfolio_value_log
 from assets.desk.desk import Desk
 from assets.desk.tick import Ticker, TickResult
@@ -78,6 +79,8 @@ def run(desk: Desk, report: Report, stop: threading.Event) -> None:
             ticker = ticker or Ticker(desk)
             result = ticker.tick()
             log.info("%s %s %s", to_iso(result.timestamp), result.status, result.reason)
+            for missing in said_unbooked(result.funding_unbooked):
+                log.warning(missing)
             _report(report, result)
         except (StoreError, MarketError, LedgerError) as error:
             log.error("tick failed: %s: %s", type(error).__name__, error)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 
-from assets.accounting.events import Baseline, Event, Fill, Flow, Funding, from_document, to_document
+from assets.accounting.events import Baseline, Event, Fill, Flow, Funding, from_document, funded_symbol, to_document
 from assets.accounting.precision import EXACT, ZERO, logged
 from resources.documents import Document, from_iso, to_iso
 
@@ -107,6 +107,15 @@ class Book:
     def recently_held(self) -> set[str]:
         """Symbols held now or traded within the book's memory: those a late funding settlement may concern."""
         return set(self.positions) | {symbol for _, _, symbol, _ in self._recent if symbol}
+
+    def settlements(self) -> dict[str, list[datetime]]:
+        """When funding of each symbol was settled and posted within the book's memory, ascending."""
+        times: dict[str, list[datetime]] = {}
+        for time, event_id, _, _ in self._recent:
+            symbol = funded_symbol(event_id)
+            if symbol is not None:
+                times.setdefault(symbol, []).append(time)
+        return {symbol: sorted(posted) for symbol, posted in times.items()}
 
     def knows(self, event_id: str) -> bool:
         """Whether an event of this id was applied within the book's memory."""

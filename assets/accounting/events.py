@@ -8,6 +8,8 @@ from typing import Any
 
 from resources.documents import Document, from_iso, to_iso
 
+_FUNDING = "funding:"
+
 
 @dataclass(frozen=True, slots=True)
 class Fill:
@@ -38,6 +40,16 @@ class Funding:
     mark: Decimal
     rate: Decimal
     amount: Decimal
+
+
+def funding_id(symbol: str, time: datetime) -> str:
+    """The id of a settlement's payment, whoever posts it."""
+    return f"{_FUNDING}{symbol}:{to_iso(time)}"
+
+
+def funded_symbol(event_id: str) -> str | None:
+    """The symbol of a ``funding_id``, None of any other id."""
+    return event_id.removeprefix(_FUNDING).partition(":")[0] if event_id.startswith(_FUNDING) else None
 
 
 @dataclass(frozen=True, slots=True)

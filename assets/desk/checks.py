@@ -12,6 +12,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets import metadata
+from assets.accounting.funding import Due, said_unbooked, unbooked
 from assets.accounting.instrument import parse_exchange_info
 from assets.accounting.pnl import logged_portfolio_value
 from assets.desk.artifacts import LATEST_EXECUTED, LATEST_PRICES, REBALANCES, audit_key, filters_key
@@ -50,6 +51,7 @@ from assets.desk.invariants import (
     value_continuous_at_t1,
 )
 from assets.desk.rebalance import BASELINE, FILLS, PRE, SIZED_ORDERS
+from assets.desk.tick import FUNDING_LATE
 from resources.documents import Document, from_iso, sha256_hex
 from resources.store.once import find
 
@@ -219,6 +221,21 @@ def prices_recent(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     return check_result(Finding(result.name, result.passed, result.detail, {**result.numbers, "refused": refused}))
 
 
+@dg.asset_check(asset=portfolio_value_history)
+def funding_booked(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    """Funding was booked for each eight hours at whose end something was held, in the 48 hours before the newest tick;
+    what is not recorded is no rate of 0 and is named."""
+    document = find(desk.store, LATEST_PRICES)
+    missing: list[Due] = []
+    if document is not None:
+        newest = from_iso(document["timestamp_utc"])
+        # What is younger is still looked for, and waits while a rebalance is under way.
+        late = newest - FUNDING_LATE - timedelta(minutes=desk.settings.max_rebalance_minutes)
+        missing = unbooked(desk.ledger().book(), newest - timedelta(hours=48), late)
+    detail = "; ".join(said_unbooked(missing))
+    return check_result(Finding("funding_booked", not missing, detail, {"not_booked": len(missing)}), _WARN)
+
+
 @dg.asset_check(asset=latest_executed)
 def signal_not_late(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     """A signal was executed within ``DESK_CSV_DEADLINE_HOURS``; positions and daily P&L run on meanwhile."""
@@ -233,5 +250,6 @@ standing_checks: Sequence[dg.AssetChecksDefinition] = [
     log_checks,
     log_recent,
     prices_recent,
+    funding_booked,
     signal_not_late,
 ]

@@ -8,23 +8,25 @@ writer of the same minute finds the marks row and computes the identical log row
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal, localcontext
+from decimal import Decimal
+from functools import partial
 from typing import Literal
 
 from assets.accounting.book import MEMORY, Book
-from assets.accounting.events import Funding
+from assets.accounting.funding import Due, payments, unbooked
 from assets.accounting.marks import sift
 from assets.accounting.pnl import MissingMark, Valuation, valuation
-from assets.accounting.precision import EXACT, posted
 from assets.desk.artifacts import EXECUTION, LATEST_PRICES, PORTFOLIO_VALUE_LOG
 from assets.desk.desk import Desk
 from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line, next_seq
 from resources.documents import Document, dump_document, dump_line, from_iso, to_iso, to_isos
-from resources.market import FundingRate, Mark, MarketError
+from resources.market import Mark, MarketError
 from resources.store import NotFound
 from resources.store.once import find
 
-# Funding published late is still looked for this far back, inside what the book remembers.
+# Settlements are published with a delay of seconds to minutes: at the last hour a ticker looks again each time.
+FUNDING_LATE = timedelta(hours=1)
+# After a start, and where the market did not answer, they are looked for this far back, inside what the book remembers.
 _FUNDING_LOOKBACK = MEMORY - timedelta(days=1)
 # Bytes from the log's end that surely hold its last whole line: a row is under 500, plus what is stale.
 _LINE_REACH = 65_536
@@ -75,29 +77,11 @@ def value(book: Book, prices: Prices) -> MarksRow:
     )
 
 
-def funding_events(book: Book, rates: list[FundingRate]) -> list[Funding]:
-    """The payments ``rates`` cause: -quantity * mark * rate for what was held strictly before each settlement.
-
-    A rate without a mark, not a number, or on nothing held, posts nothing.
-    """
-    events = []
-    with localcontext(EXACT):
-        for rate in rates:
-            event_id = f"funding:{rate.symbol}:{to_iso(rate.time)}"
-            if book.knows(event_id):
-                continue  # the last hour is looked at again every minute
-            quantity = book.held_before(rate.symbol, rate.time)
-            if not quantity or rate.mark is None or not (rate.rate.is_finite() and rate.mark.is_finite()):
-                continue
-            amount = posted(-quantity * rate.mark * rate.rate)
-            events.append(Funding(event_id, rate.time, rate.symbol, quantity, rate.mark, rate.rate, amount))
-    return events
-
-
 @dataclass(frozen=True, slots=True)
 class TickResult:
     """What a tick did. ``status``: ``logged``; ``already_logged`` (this minute has its row, whoever wrote it);
-    ``clock_behind_log`` (our clock stepped back behind the log, nothing written); ``no_value`` with ``reason``."""
+    ``clock_behind_log`` (our clock stepped back behind the log, nothing written); ``no_value`` with ``reason``.
+    ``funding_unbooked``: settlements that were due on what was held and that no longer are looked for, each once."""
 
     status: Literal["logged", "already_logged", "clock_behind_log", "no_value"]
     timestamp: datetime
@@ -106,6 +90,7 @@ class TickResult:
     refused: Mapping[str, str]
     funding_posted: int
     reason: str = ""
+    funding_unbooked: tuple[Due, ...] = ()
 
 
 class Ticker:
@@ -116,13 +101,15 @@ class Ticker:
         self._ledger = desk.ledger()
         self._last_valid = _stored_marks(desk)
         self._funding_checked: datetime | None = None
+        self._funding_judged: datetime | None = None
 
     def tick(self) -> TickResult:
         """Value the portfolio now and log it, unless this minute is logged already."""
         desk = self._desk
         now = desk.clock.now()
         if minute_of_line(last_log_line(desk)) > minute_of(now):
-            self._funding_checked = None  # what our clock said when it looked for settlements was wrong
+            # What our clock said when it looked for settlements was wrong.
+            self._funding_checked = self._funding_judged = None
             return TickResult("clock_behind_log", now, None, None, {}, 0)
         raw = desk.market.marks(now)
         sifted = sift(raw, now, timedelta(seconds=desk.settings.stale_mark_seconds))
@@ -130,7 +117,8 @@ class Ticker:
         book = self._ledger.book()
         refused = {s: sifted.reason(s) for s in (*sifted.refused, *book.positions) if sifted.reason(s)}
         prices = Prices(now, self._last_valid, refused, desk.market.name)
-        funding = self._post_funding(book, now)
+        funding, unbooked = self._post_funding(book, now)
+        said = partial(TickResult, timestamp=now, refused=refused, funding_posted=funding, funding_unbooked=unbooked)
         if not book.positions.keys() <= self._last_valid.keys():
             # Another ticker may have seen a mark of what we hold and never saw priced.
             self._last_valid = _stored_marks(desk) | self._last_valid
@@ -139,20 +127,21 @@ class Ticker:
         try:
             marks = self._claim_minute(value(book, prices))
         except MissingMark as error:
-            return TickResult("no_value", now, None, None, refused, funding, str(error))
+            return said("no_value", row=None, valuation=None, reason=str(error))
         if marks is None:
-            return TickResult("clock_behind_log", now, None, None, refused, funding)
+            return said("clock_behind_log", row=None, valuation=None)
         if marks.ledger_seq != book.seq:
             book = self._ledger.book_at(marks.ledger_seq)
         state = valuation(book, marks.prices)
         row, newest = self._log(marks, state, None if book.baseline is None else book.baseline.rebalance_id)
         if row is not None:
-            return TickResult("logged", now, row, state, refused, funding)
+            return said("logged", row=row, valuation=state)
         behind = newest > minute_of(marks.timestamp)
-        return TickResult("clock_behind_log" if behind else "already_logged", now, None, state, refused, funding)
+        return said("clock_behind_log" if behind else "already_logged", row=None, valuation=state)
 
-    def _post_funding(self, book: Book, now: datetime) -> int:
-        """Post every settlement published since the last look; ids make a repeated look harmless.
+    def _post_funding(self, book: Book, now: datetime) -> tuple[int, tuple[Due, ...]]:
+        """Post every settlement published since the last look; ids make a repeated look harmless. Returns how many,
+        and what is missing by now.
 
         A rebalance under way may still post fills dated before a settlement, so those wait until it is done. A market
         that does not answer costs nothing but time: the next look goes back as far.
@@ -161,14 +150,19 @@ class Ticker:
         try:
             rates = self._desk.market.funding(book.recently_held(), since, now)
         except MarketError:
-            return 0
-        due = funding_events(book, rates)
-        executing = find(self._desk.store, EXECUTION) if due else None
+            return 0, self._unbooked(book, now)
+        paid, _unusable = payments(book, rates)
+        executing = find(self._desk.store, EXECUTION) if paid else None
         if executing is not None and executing["state"] == "executing":
-            return len(self._ledger.post(e for e in due if e.time < from_iso(executing["started_utc"])))
-        # Settlements are published with a delay of seconds to minutes: look at the last hour again next time.
-        self._funding_checked = now - timedelta(hours=1)
-        return len(self._ledger.post(due))
+            return len(self._ledger.post(e for e in paid if e.time < from_iso(executing["started_utc"]))), ()
+        self._funding_checked = now - FUNDING_LATE
+        return len(self._ledger.post(paid)), self._unbooked(book, now)
+
+    def _unbooked(self, book: Book, now: datetime) -> tuple[Due, ...]:
+        """What was due, is late and was not judged before."""
+        after = self._funding_judged or now - _FUNDING_LOOKBACK
+        self._funding_judged = now - FUNDING_LATE
+        return tuple(unbooked(book, after, self._funding_judged))
 
     def _claim_minute(self, wanted: MarksRow) -> MarksRow | None:
         """Store the marks row of this minute, or find the one already stored; None when the clock stepped back."""

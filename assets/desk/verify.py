@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from decimal import Decimal, localcontext
 
 from assets.accounting.book import Book, LedgerError
-from assets.accounting.events import Baseline, Event, Fill, Funding
+from assets.accounting.events import Baseline, Event, Fill, Funding, funding_id
 from assets.accounting.instrument import parse_exchange_info
 from assets.accounting.ledger import SEGMENTS, SNAPSHOT, read_segments, segment_key
 from assets.accounting.pnl import MissingMark, logged_portfolio_value, valuation
@@ -235,7 +235,7 @@ class _Verification:
         with localcontext(EXACT):
             amount = posted(-event.quantity * event.mark * event.rate)
         for name, stored, recomputed in (
-            ("event_id", event.event_id, f"funding:{event.symbol}:{to_iso(event.time)}"),
+            ("event_id", event.event_id, funding_id(event.symbol, event.time)),
             ("quantity", event.quantity, book.held_before(event.symbol, event.time)),
             ("amount", event.amount, amount),
         ):

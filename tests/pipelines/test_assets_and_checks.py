@@ -16,6 +16,7 @@ from assets.desk.value_log import parse_log_row
 from assets.desk.value_plot import value_plot
 from pipelines.definitions import build
 from resources.documents import Document, dump_document, load_document, sha256_hex
+from resources.market import FundingRate
 from resources.store import Blob, Entry, Line, Store, StoreUnavailable, open_store
 from tests.desk_parts import DAY, Parts, file_name, market_of, signal_csv
 from tests.memory_store import MemoryStore
@@ -482,11 +483,16 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
 
 
+def settlement(symbol: str, hour: int) -> FundingRate:
+    return FundingRate(symbol, datetime(2026, 11, 20, hour, tzinfo=UTC), Decimal("0.0001"), Decimal(100))
+
+
 def test_upkeep_compacts_whole_days_and_finds_nothing_wrong_with_a_day_of_ticks(
     parts: Parts, instance: dg.DagsterInstance
 ) -> None:
     assert isinstance(parts.store, MemoryStore)
     execute(parts, instance, detected(parts))
+    parts.market.rates = [settlement(symbol, hour) for symbol in parts.held() for hour in (8, 16)]
     parts.clock.move_to(datetime(2026, 11, 20, 23, 30, tzinfo=UTC))
     parts.minutes(45)
     result = upkeep(parts, instance)
@@ -508,6 +514,7 @@ def test_upkeep_compacts_whole_days_and_finds_nothing_wrong_with_a_day_of_ticks(
         "base_constant_between_baselines": True,
         "log_recent": True,
         "prices_recent": True,
+        "funding_booked": True,
         "signal_not_late": True,
     }
 
@@ -539,6 +546,24 @@ def test_standing_checks_notice_a_stopped_ticker_and_a_late_signal(parts: Parts,
     assert (found["log_recent"], found["prices_recent"], found["signal_not_late"]) == (False, False, True)
     parts.clock.sleep(timedelta(hours=26).total_seconds())
     assert verdicts(upkeep(parts, instance))["signal_not_late"] is False
+
+
+def test_a_standing_check_names_the_settlements_that_nothing_was_booked_of(
+    parts: Parts, instance: dg.DagsterInstance
+) -> None:
+    execute(parts, instance, detected(parts))
+    first, *others = sorted(parts.held())
+    parts.market.rates = [settlement(symbol, 8) for symbol in others]
+    parts.clock.move_to(datetime(2026, 11, 20, 8, 30, tzinfo=UTC))
+    parts.tick()
+    assert verdicts(upkeep(parts, instance))["funding_booked"] is True, "it is still looked for"
+    parts.clock.move_to(datetime(2026, 11, 20, 11, tzinfo=UTC))
+    parts.tick()
+    result = upkeep(parts, instance)
+    (evaluation,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "funding_booked")
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (evaluation.description or "").startswith(f"funding of {first}: 1 not booked, from 2026-11-20T08:00")
+    assert evaluation.metadata["not_booked"].value == 1
 
 
 def test_a_tampered_log_row_fails_the_standing_check_on_the_log(parts: Parts, instance: dg.DagsterInstance) -> None:

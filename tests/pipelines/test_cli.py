@@ -634,6 +634,24 @@ def test_a_replay_without_exchange_filters_is_refused_in_one_line(desk: Desk, tm
     assert "no USD-M exchange filters" in said_once(result)
 
 
+def test_a_replay_says_which_funding_is_not_recorded(desk: Desk, tmp_path: Path) -> None:
+    """Both symbols are held at 08:00, and one has its settlement."""
+    bars = _bars(tmp_path, minutes=8 * 60 + 5)
+    (bars / "funding").mkdir()
+    (bars / "funding" / "BTCUSDT.csv").write_text("timestamp_utc,funding_rate\n2026-01-15T08:00:00+00:00,0.0001\n")
+    signals = _signals(tmp_path, "signal_20260114-2355.csv")
+    result = desk("replay", bars, "--signals", signals, "--into", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert load_document((tmp_path / "out/daily_baseline.json").read_bytes())["positions"].keys() == {
+        "BTCUSDT",
+        "ETHUSDT",
+    }
+    assert result.stderr.splitlines() == [
+        "funding of ETHUSDT: 1 not booked, from 2026-01-15T08:00 to 2026-01-15T08:00 UTC: not recorded, or without a "
+        "usable rate or mark"
+    ]
+
+
 def test_the_installed_command_is_this_one() -> None:
     from importlib.metadata import entry_points
 

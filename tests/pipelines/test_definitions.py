@@ -49,6 +49,7 @@ SPEAKING_ONLY = {
         "base_constant_between_baselines",
         "log_recent",
         "prices_recent",
+        "funding_booked",
     },
     **{source: {"schema_holds", "monotonic_utc", "no_gaps", "fresh"} for source in SOURCES if source != "slippage_log"},
     "slippage_log": {"schema_holds", "monotonic_utc", "fresh"},  # no row of it is due, so it has no gaps

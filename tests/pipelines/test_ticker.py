@@ -95,6 +95,18 @@ def test_a_tick_that_takes_long_does_not_move_the_ones_after_it(parts: Parts) ->
     assert {row["timestamp"][17:19] for row in parts.log()[1:]} == {"00"}
 
 
+def test_funding_that_nobody_recorded_is_a_warning(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    parts.tick()
+    parts.clock.sleep(60)
+    parts.execute({"BTC_USDT": ("1", 1)})
+    parts.clock.move_to(START.replace(hour=9, minute=1))
+    tick_on(parts, 2)
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "funding of BTCUSDT: 1 not booked, from 2026-11-20T08:00 to 2026-11-20T08:00 UTC: not recorded, or without a "
+        "usable rate or mark"
+    ]
+
+
 def test_it_does_not_tick_at_all_once_stopped(parts: Parts) -> None:
     stop = Stop(parts.clock, 1)
     stop.set()

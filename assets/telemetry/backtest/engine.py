@@ -9,7 +9,6 @@ held that it has signals for, it is refused, as the exit would be taken for an o
 
 import csv
 import io
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +16,8 @@ from decimal import Decimal, localcontext
 from typing import Literal
 
 from assets.accounting.book import Book, LedgerError
-from assets.accounting.events import Fill, Funding
+from assets.accounting.events import Fill
+from assets.accounting.funding import DELAY, PERIOD, Due, due_on, payments, settled
 from assets.accounting.instrument import (
     Instrument,
     Instruments,
@@ -31,7 +31,7 @@ from assets.accounting.instrument import (
 )
 from assets.accounting.marks import sift
 from assets.accounting.pnl import portfolio_value, portfolio_value_from_lots
-from assets.accounting.precision import EXACT, ZERO, posted, quotient
+from assets.accounting.precision import EXACT, ZERO, quotient
 from assets.telemetry.backtest.coverage import Coverage, market_coverage
 from assets.telemetry.backtest.report import (
     EquityPoint,
@@ -42,14 +42,10 @@ from assets.telemetry.backtest.report import (
     SignalRecord,
     Trade,
 )
-from resources.documents import to_iso
 from resources.market import Mark, Market
 from resources.venue import Execution, Order, PaperVenue
 
 _INSTANT = timedelta(microseconds=1)  # datetime's grain: the last instant strictly before another
-# Perpetuals settle at 00:00, 08:00 and 16:00 UTC or more often, published a moment later.
-_FUNDING_PERIOD = timedelta(hours=8)
-_FUNDING_DELAY = timedelta(minutes=1)
 
 
 class BacktestRefused(Exception):
@@ -144,7 +140,7 @@ class BacktestEngine:
         self._trades: list[Trade] = []
         self._funding: list[FundingPayment] = []
         self._not_booked: list[tuple[datetime, str]] = []
-        self._due: list[tuple[datetime, str]] = []
+        self._due: list[Due] = []
         self._stale_points = 0
         self._pairs: dict[str, str] = {}
         self._looked = datetime.min.replace(tzinfo=UTC)
@@ -245,41 +241,22 @@ class BacktestEngine:
 
     def _settle(self, until: datetime, symbols: set[str]) -> None:
         """Book the funding published since the last look. No fill lies in between, so the book is what was held."""
-        events = []
-        for rate in self._market.funding(symbols, self._looked, until):
-            quantity = self._book.held_before(rate.symbol, rate.time)
-            if not quantity:
-                continue
-            if rate.mark is None or not (rate.rate.is_finite() and rate.mark.is_finite()):
-                self._not_booked.append((rate.time, self._pairs[rate.symbol]))
-                continue
-            with localcontext(EXACT):
-                amount = posted(-quantity * rate.mark * rate.rate)
-            event_id = f"funding:{rate.symbol}:{to_iso(rate.time)}"
-            events.append(Funding(event_id, rate.time, rate.symbol, quantity, rate.mark, rate.rate, amount))
-            self._funding.append(FundingPayment(rate.time, self._pairs[rate.symbol], amount))
-        self._book.apply_all(events)
-        due = self._looked - (self._looked - datetime.min.replace(tzinfo=UTC)) % _FUNDING_PERIOD + _FUNDING_PERIOD
-        while due <= until:
-            self._due += [(due, symbol) for symbol in sorted(symbols) if self._book.held_before(symbol, due)]
-            due += _FUNDING_PERIOD
+        paid, unusable = payments(self._book, self._market.funding(symbols, self._looked, until))
+        self._book.apply_all(paid)
+        self._funding += [FundingPayment(event.time, self._pairs[event.symbol], event.amount) for event in paid]
+        self._not_booked += [(rate.time, self._pairs[rate.symbol]) for rate in unusable]
+        self._due += due_on(self._book, symbols, self._looked, until)
         self._looked = until
 
     def _not_recorded(self) -> tuple[tuple[datetime, str], ...]:
         """The settlements due on what was held for whose period the market has none: no record is not a rate of 0."""
         if not self._due:
             return ()
-        first, last = self._due[0][0] - _FUNDING_PERIOD, self._due[-1][0] + _FUNDING_DELAY
+        first, last = self._due[0][0] - PERIOD, self._due[-1][0] + DELAY
         published: dict[str, list[datetime]] = {symbol: [] for _, symbol in self._due}
         for rate in self._market.funding(published.keys(), first, last):
             published[rate.symbol].append(rate.time)
-        missing = []
-        for due, symbol in self._due:
-            until, times = due + _FUNDING_DELAY, published[symbol]
-            newest = bisect_right(times, until)
-            if not newest or times[newest - 1] <= until - _FUNDING_PERIOD:
-                missing.append((due, self._pairs[symbol]))
-        return tuple(missing)
+        return tuple((due, self._pairs[symbol]) for due, symbol in self._due if not settled(published[symbol], due))
 
     def _trade(
         self, signals: Sequence[Signal], resolved: Mapping[str, tuple[Instrument | None, str]], at: datetime

@@ -1,6 +1,6 @@
 """The tick: one row a minute whoever writes, valued at valid marks only, recomputable from stored artifacts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -308,6 +308,67 @@ def test_a_clock_that_jumped_ahead_and_back_loses_no_settlement() -> None:
     parts.tick()
     parts.clock.move_to(right + DAY + MINUTE)
     parts.tick()
+    assert parts.desk().ledger().book().funding == -50
+
+
+def settled_at(at: datetime) -> list[FundingRate]:
+    return [FundingRate("AUSDT", at, D("0.0001"), D(100)), FundingRate("BUSDT", at, D(0), D(10))]
+
+
+def ticked_at(parts: Parts, at: datetime) -> list[str]:
+    parts.clock.move_to(at)
+    return [f"{symbol} {due:%d %H:%M}" for due, symbol in parts.tick().funding_unbooked]
+
+
+EIGHT, MIDNIGHT = START.replace(hour=8, minute=0, second=0), START.replace(hour=0, minute=0, second=0) + DAY
+
+
+def test_a_settlement_that_nobody_told_is_named_once_when_it_is_no_longer_looked_for() -> None:
+    parts = invested()
+    assert ticked_at(parts, EIGHT + timedelta(minutes=59)) == []
+    assert ticked_at(parts, EIGHT + timedelta(minutes=61)) == ["AUSDT 20 08:00", "BUSDT 20 08:00"]
+    assert ticked_at(parts, EIGHT + timedelta(minutes=62)) == []
+    parts.ticker = None
+    assert ticked_at(parts, EIGHT + timedelta(minutes=63)) == ["AUSDT 20 08:00", "BUSDT 20 08:00"]
+    assert parts.desk().ledger().book().funding == 0
+    assert verify(parts.desk()).differences == ()
+
+
+def test_a_settlement_that_is_told_late_or_with_a_rate_of_0_is_not_missing() -> None:
+    parts = invested()
+    assert ticked_at(parts, EIGHT + timedelta(minutes=50)) == []
+    parts.market.rates = settled_at(EIGHT)
+    assert ticked_at(parts, EIGHT + timedelta(minutes=51)) == []
+    assert ticked_at(parts, EIGHT + timedelta(minutes=61)) == []
+    assert parts.desk().ledger().book().funding == -50
+
+
+def test_after_days_down_only_what_nobody_told_is_missing() -> None:
+    parts = invested()
+    parts.market.rates = settled_at(EIGHT) + settled_at(MIDNIGHT)
+    parts.ticker = None
+    assert ticked_at(parts, MIDNIGHT + timedelta(hours=2)) == ["AUSDT 20 16:00", "BUSDT 20 16:00"]
+
+
+def test_what_a_silent_market_did_not_tell_is_missing_until_it_does() -> None:
+    parts = invested()
+    parts.market.rates = settled_at(EIGHT)
+    answering, parts.market.funding = parts.market.funding, _silent  # type: ignore[method-assign]
+    assert ticked_at(parts, EIGHT + timedelta(minutes=61)) == ["AUSDT 20 08:00", "BUSDT 20 08:00"]
+    parts.market.funding = answering  # type: ignore[method-assign]
+    assert ticked_at(parts, EIGHT + timedelta(minutes=62)) == []
+    assert parts.desk().ledger().book().funding == -50
+
+
+def test_what_waits_for_a_rebalance_is_not_missing() -> None:
+    parts = invested()
+    parts.market.rates = settled_at(EIGHT)
+    idle = parts.store.read(EXECUTION).data
+    lock = load_document(idle) | {"state": "executing", "started_utc": to_iso(EIGHT - timedelta(minutes=5))}
+    parts.store.write(EXECUTION, dump_document(lock))
+    assert ticked_at(parts, EIGHT + timedelta(minutes=70)) == []
+    parts.store.write(EXECUTION, idle)
+    assert ticked_at(parts, EIGHT + timedelta(minutes=71)) == []
     assert parts.desk().ledger().book().funding == -50
 
 
