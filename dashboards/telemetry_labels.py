@@ -14,6 +14,7 @@ TREND = "Trend"
 VALUE = "Value"
 UNIT = "Unit"
 AGE = "Age"
+ONE_VALUE = "one value"
 
 SERVICE_LEVELS = "Service levels"
 MET = "met"

@@ -28,7 +28,7 @@ class MetricCard {
       const wide = Boolean(row.reason) || row.words
       trend.hidden = wide
       value.colSpan = wide ? 2 : 1
-      trend.replaceChildren(...(row.line.length && !wide ? [past({values: row.line, title: `${row.name}, the newest ${row.line.length} values`})] : []))
+      trend.replaceChildren(wide ? "" : row.line.length ? past({values: row.line, title: `${row.name}, the newest ${row.line.length} values`}) : row.alone)
       value.replaceChildren(row.reason ? node("span", {className: "why"}, node("span", {className: "reason"}, row.reason), node("span", {}, row.text)) : row.text)
       unit.textContent = row.unit
       ageOf(age, row.since, {staleAfter: row.stale_after ?? undefined})

@@ -1,7 +1,8 @@
 """Every metric of brief 4 by its own name: value in its unit, trend, age, and where undefined the reason.
 
-A metric is ``{name, text, unit, sign, title, reason, since, stale_after, line, words}``; ``line`` holds levels 0 to
-1000 with gaps where the value was undefined, ``since`` is when the value was measured, in ms.
+A metric is ``{name, text, unit, sign, title, reason, since, stale_after, line, alone, words}``; ``line`` holds levels 0
+to 1000 with gaps where the value was undefined, ``alone`` stands in its place where one value is all there is,
+``since`` is when the value was measured, in ms.
 """
 
 from dataclasses import dataclass
@@ -160,8 +161,8 @@ def _of_report(metric: Metric, report: BacktestReport | None) -> _Measured:
     if value is None:
         reason = "the report is damaged" if report.damaged else _UNDEFINED[metric.name]
         return _Measured(metric, None, unit, reason, None)
-    trend = report.curve if metric.name == "final_equity" else ()
-    return _Measured(metric, value, unit, "", round(report.stored_at.timestamp() * 1_000) * 1_000_000, trend)
+    at_ns = round(report.stored_at.timestamp() * 1_000) * 1_000_000
+    return _Measured(metric, value, unit, "", at_ns, report.trends[metric.name])
 
 
 def _of_confirmations(metric: Metric, found: Confirmations) -> _Measured:
@@ -187,6 +188,7 @@ def _shown(measured: _Measured) -> Shown:
         "sign": 0,
         "words": isinstance(value, str),
         "line": line([None if each is None else float(each) for _, each in measured.trend]),
+        "alone": labels.ONE_VALUE if sum(each is not None for _, each in measured.trend) == 1 else "",
         "reason": measured.reason,
         "since": None if measured.at_ns is None else measured.at_ns // 1_000_000,
         "stale_after": None if metric.source in _EVENTFUL or value is None else _STALE_SECONDS,

@@ -14,6 +14,7 @@ from dashboards.pages.telemetry import telemetry
 from dashboards.telemetry_snapshot import TelemetryPoller, TelemetrySnapshot
 from resources.clock import ManualClock
 from resources.documents import dump_document, load_document, sha256_hex
+from resources.store import Blob
 from tests.dashboards.trader_folder import HOSTILE, NOW, TraderFolder
 from tests.memory_store import MemoryStore
 
@@ -81,6 +82,8 @@ def test_values_are_in_their_units_with_the_report_s_name_currency_and_age(trade
     assert {row["since"] for row in shown["rows"].values()} == {round(EARLIER.timestamp() * 1000)}
     assert {row["stale_after"] for row in shown["rows"].values()} == {None}
     assert len(shown["rows"]["final_equity"]["line"]) == 96
+    rest = [row for name, row in shown["rows"].items() if name != "final_equity"]
+    assert {(tuple(row["line"]), row["alone"]) for row in rest} == {((), "one value")}
     assert "Exactly 0.2294 fraction" in shown["rows"]["volatility"]["title"]
 
 
@@ -109,6 +112,60 @@ def test_the_report_stored_last_counts_and_is_read_once() -> None:
     reports.refresh()
     assert reports.report is not None
     assert (reports.report.name, reports.report.stored_at) == ("ant", NOW)
+
+
+def signals_over(store: MemoryStore) -> tuple[list[int | None], str]:
+    row = shown_by(store)["rows"]["total_signals"]
+    return row["line"], row["alone"]
+
+
+def test_runs_of_the_same_kind_give_the_metrics_a_trend_in_the_order_they_were_stored() -> None:
+    store = MemoryStore()
+    for day, signals in (("2026-02-09", 30), ("2026-02-10", 10), ("2026-02-11", 20)):
+        store_report(store, f"paper_{day}", NOW - timedelta(days=int(day[-2:])), total_signals=signals)
+    shown = shown_by(store)
+    assert (shown["hint"], shown["rows"]["total_signals"]["text"]) == ("paper_2026-02-09", "30")
+    assert signals_over(store) == ([500, 0, 1000], "")
+    assert len(shown["rows"]["final_equity"]["line"]) == 96  # its own curve, as before
+
+    store_report(store, "spring", NOW, total_signals=7)
+    assert signals_over(store) == ([], "one value")
+
+
+def test_a_run_of_another_currency_has_no_part_in_a_trend_and_one_that_cannot_be_read_is_a_gap() -> None:
+    store = MemoryStore()
+    for run, currency in enumerate(("USDT", "EUR", "USDT", "USDT", "USDT")):
+        store_report(store, f"run_{run}", EARLIER + timedelta(minutes=run), currency=currency, total_signals=run)
+    store.put(report_key("run_2", "results.json"), b"{", EARLIER + timedelta(minutes=2))
+    store_report(store, "run_3", EARLIER + timedelta(minutes=3), total_signals=None)
+    assert signals_over(store) == ([0, None, None, 1000], "")
+    store.delete(report_key("run_0", "results.json"))
+    assert signals_over(store) == ([], "one value")
+
+
+class Noting(MemoryStore):
+    """Notes what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def read(self, key: str, *, tail: int | None = None) -> Blob:
+        self.asked.append(key)
+        return super().read(key, tail=tail)
+
+
+def test_a_run_is_read_once_and_the_next_one_joins_the_trend() -> None:
+    store = Noting()
+    store_report(store, "run_1", EARLIER, total_signals=1)
+    reports = NewestReport(store)
+    reports.refresh()
+    store.asked.clear()
+    store_report(store, "run_2", NOW, total_signals=2)
+    reports.refresh()
+    assert sorted(store.asked) == ["reports/run_2/equity_curve.csv", "reports/run_2/results.json"]
+    assert reports.report is not None
+    assert [value for _, value in reports.report.trends["total_signals"]] == [1, 2]
 
 
 DAMAGE: dict[str, bytes] = {
