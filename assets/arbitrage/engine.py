@@ -15,7 +15,6 @@ Everything is decided from events, timers and rules alone, in their order: the s
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from functools import partial
 from uuid import UUID, uuid5
 
@@ -44,7 +43,7 @@ from assets.arbitrage.events import (
     Valued,
 )
 from assets.arbitrage.exchange import Exchange, Filled, check_order, touch
-from assets.arbitrage.exits import ExitWatch, Holding, exit_conditions, exit_watch
+from assets.arbitrage.exits import ExitWatch, exit_conditions
 from assets.arbitrage.funding import funding_payment
 from assets.arbitrage.instructions import Given, Kind, Unreadable
 from assets.arbitrage.legs import naked_since
@@ -54,13 +53,12 @@ from assets.arbitrage.model import (
     OrderSide,
     OrderStatus,
     OrderType,
-    PaperTrade,
     Purpose,
-    SimulatedOrder,
     TradeStatus,
 )
 from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Pair, Stage, places
 from assets.arbitrage.portfolio import Portfolio
+from assets.arbitrage.recovery import restored
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
 from assets.arbitrage.sizing import calculate_position_size, common_grid, quantity_for
@@ -83,7 +81,6 @@ from resources.feed import (
 
 _TRADES = UUID("5a0c2f5e-6f0b-5d0e-9a53-0b7f3c1d4e21")  # the name space of trade ids
 _MINUTE = 60 * NANOSECONDS
-_LEGS = (Leg.LONG, Leg.SHORT)
 _SQUARED = 20  # decimals of a price times a size, both in integer units
 
 
@@ -291,8 +288,8 @@ class Engine:
             )
         )
         trade.fees = EXACT.add(trade.fees, fee)
-        if order.limit is None and trade.leg_outs.get(trade.phase) is False:
-            self._count_hedge(trade, leg, order.side, fill.size, fill.price * fill.size, fee)
+        if order.limit is None and trade.hedging:
+            trade.count_hedge(leg, order.side, fill.size, fill.price * fill.size, fee)
         leg.fill(order.side, fill.price, fill.size, time_ns)
         trade.watch = None
         order.remaining = fill.remaining
@@ -448,7 +445,7 @@ class Engine:
         for leg in trade.legs.values():
             top = self.exchange.top(leg.index)
             prices.append(leg.paid // leg.opened if top is None else touch(top, leg.leg.closing_side))
-        return self._watch_of(trade, ZERO).unrealized(*prices)
+        return trade.watched(ZERO, self._rules).unrealized(*prices)
 
     # Naked legs
 
@@ -548,7 +545,11 @@ class Engine:
                 trade.urgent = True
             self._send_all(trade, self._steps.hedge(trade, now_ns), now_ns)
             return
-        self._log_hedged(trade, now_ns)
+        if trade.hedging:
+            price, cost = trade.end_hedge()
+            self._emit(
+                LegOutHedged(self._seq, now_ns, trade.trade_id, trade.phase, from_units(price), cost)
+            )  # fmt: skip
         if trade.entering:
             if trade.long.held:
                 self._open(trade, now_ns)
@@ -574,34 +575,6 @@ class Engine:
         for step in steps:
             self._send(trade, step, now_ns)
 
-    def _count_hedge(
-        self, trade: OpenTrade, leg: OpenLeg, side: OrderSide, size: int, notional: int, fee: Decimal
-    ) -> None:
-        """What a hedge's fill lost: against the planned price where it completes what was planned, with the fees of
-        the round trip where it takes the filled leg back."""
-        trade.hedged += size
-        trade.hedge_notional += notional
-        if trade.entering and side is not leg.leg.opening_side:
-            entry = Fraction(leg.paid, leg.opened)
-            fees = Fraction(fee) * UNITS**2 + entry * size * Fraction(leg.listing.taker_fee)
-            trade.hedge_loss += side.sign * (notional - entry * size) + fees
-        else:
-            trade.hedge_loss += side.sign * (notional - leg.plan * size)
-
-    def _log_hedged(self, trade: OpenTrade, now_ns: int) -> None:
-        if trade.leg_outs.get(trade.phase) is not False:
-            return
-        trade.leg_outs[trade.phase] = True
-        # A fill that raced the cancellation may have made a hedge unnecessary: then the legs met at the plan's price.
-        missing = trade.long if trade.long.changed_ns >= trade.short.changed_ns else trade.short
-        price = Fraction(trade.hedge_notional, trade.hedged) if trade.hedged else Fraction(missing.plan)
-        cost = posted(_price(max(trade.hedge_loss, Fraction(0)) / UNITS))
-        trade.leg_out_cost = EXACT.add(trade.leg_out_cost, cost)
-        trade.hedged, trade.hedge_notional, trade.hedge_loss = 0, 0, Fraction(0)
-        self._emit(
-            LegOutHedged(self._seq, now_ns, trade.trade_id, trade.phase, from_units(round(price)), cost)
-        )  # fmt: skip
-
     # Exit
 
     def _look_at(self, listing: int, now_ns: int, funding: bool = False) -> None:
@@ -620,7 +593,7 @@ class Engine:
                 continue
             watch = trade.watch
             if watch is None:
-                watch = trade.watch = self._watch_of(trade, trade.unrealized)
+                watch = trade.watch = trade.watched(trade.unrealized, self._rules)
                 delta = self.scanner.funding_delta(trade.long.index, trade.short.index, now_ns)
                 trade.converged = delta is not None and delta < self._rules.funding_floor
             value = long_top.bid * watch.long_weight - short_top.ask * watch.short_weight
@@ -643,18 +616,6 @@ class Engine:
         """Whether both legs can be traded now and still could at ``until_ns`` if no further quote came."""
         usable = self.exchange.usable
         return not usable(trade.long.index, until_ns) and not usable(trade.short.index, until_ns)
-
-    def _watch_of(self, trade: OpenTrade, unrealized: Decimal) -> ExitWatch:
-        long, short = trade.long, trade.short
-        holding = Holding(
-            long.held,
-            short.held,
-            long.cash + long.realised + short.cash + short.realised,
-            EXACT.subtract(trade.fees, trade.funding),
-            long.listing.taker_fee,
-            short.listing.taker_fee,
-        )
-        return exit_watch(holding, trade.projected, unrealized, self._rules)
 
     def _leave(
         self,
@@ -709,8 +670,7 @@ class Engine:
             self._end_round(trade, "timeout", now_ns)
 
     def _close(self, trade: OpenTrade, reason: str, now_ns: int) -> None:
-        spent = trade.long.realised + trade.short.realised
-        actual = EXACT.add(EXACT.subtract(_money(-spent), trade.fees), trade.funding)
+        actual = EXACT.subtract(_money(-trade.spent), trade.charges)
         self._emit(
             TradeClosed(
                 self._seq,
@@ -846,7 +806,8 @@ class Engine:
                 self._unlisted += [" ".join(place) for place in unlisted]
                 left.append(f"{' and '.join(map(' '.join, unlisted))} (trade {value.id})")
                 continue
-            trade = self._restored(value)
+            long, short = (self._indices[place] for place in places(value).values())
+            trade = restored(value, self.listings, long, short, self._pair(long, short))
             self._hold(trade)
             if value.status is TradeStatus.ACTIVE:
                 continue
@@ -857,62 +818,6 @@ class Engine:
             reason = f"open trades are left alone, the feed does not list {', '.join(left)}"
             if reason != self.portfolio.halted:
                 self._emit(Halted(self._seq, now_ns, reason))
-
-    def _restored(self, value: PaperTrade) -> OpenTrade:
-        legs = {}
-        for name, place in places(value).items():
-            index = self._indices[place]
-            legs[name] = OpenLeg(name, index, self.listings[index], 0)
-        pair = self._pair(legs[Leg.LONG].index, legs[Leg.SHORT].index)
-        trade = OpenTrade(value.id, value.symbol, legs[Leg.LONG], legs[Leg.SHORT], pair)
-        trade.projected = value.projected_profit_usd
-        trade.orders = len(value.orders)
-        trade.fees, trade.funding, trade.leg_out_cost = value.fees_usd, value.funding_usd, value.leg_out_cost_usd
-        for event in (value.leg_out_event, value.exit_leg_out_event):
-            if event is not None:
-                trade.leg_outs[event.phase] = event.hedge_executed
-        trade.stage = Stage.ENTRY_SETTLE if value.status is TradeStatus.PENDING else Stage.EXIT_SETTLE
-        for order in value.orders.values():
-            if order.purpose is Purpose.ENTRY:
-                legs[order.leg].plan = to_units(order.price)
-        # A leg that was never ordered was planned at the other's price and the spread.
-        spread = 1 + Fraction(value.entry_spread_bps) / 10_000
-        legs[Leg.LONG].plan = legs[Leg.LONG].plan or round(legs[Leg.SHORT].plan / spread)
-        legs[Leg.SHORT].plan = legs[Leg.SHORT].plan or round(legs[Leg.LONG].plan * spread)
-        for order in value.orders.values():
-            self._restore_order(trade, legs[order.leg], order)
-        if value.status is TradeStatus.PENDING:
-            trade.reason = "restart"
-            return trade
-        if value.entry_unrealized_usd is None or value.status is TradeStatus.CLOSED:
-            raise ValueError(f"trade {value.id} is {value.status} and cannot be taken up")
-        trade.unrealized = value.entry_unrealized_usd
-        if value.status is TradeStatus.ACTIVE:
-            trade.stage = Stage.ACTIVE
-        else:
-            trade.urgent, trade.reason = True, value.exit_reason or ""
-        return trade
-
-    def _restore_order(self, trade: OpenTrade, leg: OpenLeg, order: SimulatedOrder) -> None:
-        """What an order planned and filled, and what it lost if it belongs to a hedge that is not finished."""
-        if order.purpose is Purpose.EXIT:
-            leg.plan = to_units(order.price)
-        if order.filled_at is None:
-            return
-        size, notional = to_units(order.filled_size), int(order.filled_notional.scaleb(_SQUARED, context=EXACT))
-        opening = order.side is leg.leg.opening_side
-        # Hedges of the entry open or unwind, those of the exit close: what is of the other phase was counted then.
-        hedging = order.purpose is Purpose.UNWIND or (order.purpose is Purpose.HEDGE and opening)
-        if not trade.entering:
-            hedging = order.purpose is Purpose.HEDGE and not opening
-        if hedging and trade.leg_outs.get(trade.phase) is False:
-            self._count_hedge(trade, leg, order.side, size, notional, order.fee)
-        leg.held += size if opening else -size
-        leg.cash += order.side.sign * notional
-        leg.opened += size if opening else 0
-        leg.paid += notional if opening else 0
-        if not leg.held:
-            leg.realised, leg.cash = leg.realised + leg.cash, 0
 
     # Bookkeeping
 
@@ -976,8 +881,3 @@ class Engine:
 def _money(squared: int) -> Decimal:
     """A price times a size, both in integer units, in quote currency."""
     return Decimal(squared).scaleb(-_SQUARED, context=EXACT)
-
-
-def _price(units: Fraction) -> Decimal:
-    """A price in quote currency, to 60 digits: only what is compared or rounded next is made of it."""
-    return quotient(Decimal(units.numerator), Decimal(units.denominator * UNITS))

@@ -3,15 +3,17 @@
 Only what deciding needs, in integer units; the log and the portfolio that is folded from it have everything else.
 """
 
+from decimal import Decimal
 from enum import Enum, auto
 from fractions import Fraction
 from typing import NamedTuple
 
-from assets.accounting.precision import ZERO
-from assets.arbitrage.exits import ExitWatch
+from assets.accounting.precision import EXACT, ZERO, posted, quotient
+from assets.arbitrage.exits import ExitWatch, Holding, exit_watch
 from assets.arbitrage.model import Leg, OrderSide, PaperTrade, Purpose
+from assets.arbitrage.rules import Rules
 from assets.arbitrage.timers import Handle
-from resources.feed import Listing, to_units
+from resources.feed import UNITS, Listing, to_units
 
 
 class Stage(Enum):
@@ -188,6 +190,52 @@ class OpenTrade:
     @property
     def phase(self) -> Purpose:
         return Purpose.ENTRY if self.entering else Purpose.EXIT
+
+    @property
+    def hedging(self) -> bool:
+        """Whether a leg-out of this phase is logged and not hedged yet."""
+        return self.leg_outs.get(self.phase) is False
+
+    def count_hedge(self, leg: OpenLeg, side: OrderSide, size: int, notional: int, fee: Decimal) -> None:
+        """Take a hedge's fill, before the leg does, and what it lost: against the planned price where it completes what
+        was planned, with the fees of the round trip where it takes the filled leg back."""
+        self.hedged += size
+        self.hedge_notional += notional
+        if self.entering and side is not leg.leg.opening_side:
+            entry = Fraction(leg.paid, leg.opened)
+            fees = Fraction(fee) * UNITS**2 + entry * size * Fraction(leg.listing.taker_fee)
+            self.hedge_loss += side.sign * (notional - entry * size) + fees
+        else:
+            self.hedge_loss += side.sign * (notional - leg.plan * size)
+
+    def end_hedge(self) -> tuple[int, Decimal]:
+        """The mean price of the hedge's fills, units, and what they cost, quote currency with 8 decimals and never
+        below zero. The phase's leg-out is hedged now, and its cost one of the trade's."""
+        # A fill that raced the cancellation may have made a hedge unnecessary: then the legs met at the plan's price.
+        missing = self.long if self.long.changed_ns >= self.short.changed_ns else self.short
+        price = Fraction(self.hedge_notional, self.hedged) if self.hedged else Fraction(missing.plan)
+        loss = max(self.hedge_loss, Fraction(0))
+        cost = posted(quotient(Decimal(loss.numerator), Decimal(loss.denominator * UNITS**2)))
+        self.leg_outs[self.phase] = True
+        self.leg_out_cost = EXACT.add(self.leg_out_cost, cost)
+        self.hedged, self.hedge_notional, self.hedge_loss = 0, 0, Fraction(0)
+        return round(price), cost
+
+    @property
+    def spent(self) -> int:
+        """All purchases less all sales, units squared."""
+        return sum(leg.cash + leg.realised for leg in self.legs.values())
+
+    @property
+    def charges(self) -> Decimal:
+        """Fees paid less funding received, quote currency."""
+        return EXACT.subtract(self.fees, self.funding)
+
+    def watched(self, unrealized: Decimal, rules: Rules) -> ExitWatch:
+        """The exits of what is held now, for a trade that was worth ``unrealized`` at entry."""
+        fees = self.long.listing.taker_fee, self.short.listing.taker_fee
+        holding = Holding(self.long.held, self.short.held, self.spent, self.charges, *fees)
+        return exit_watch(holding, self.projected, unrealized, rules)
 
 
 def places(trade: PaperTrade) -> dict[Leg, tuple[str, str]]:
