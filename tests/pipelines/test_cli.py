@@ -63,9 +63,11 @@ def desk(store: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 @pytest.fixture
-def lived(store: Path) -> Parts:
-    """A store with one executed rebalance and a few minutes of log."""
+def lived(store: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """A store with one executed rebalance and a few minutes of log. Commands have its clock, whatever the machine's: a
+    flow that is dated a week after the fills before it leaves no room for more of that day, and an earlier one none."""
     parts = Parts(market_of({"BTCUSDT": "90000", "ETHUSDT": "3000"}), LocalStore(store))
+    monkeypatch.setattr("assets.desk.desk.SystemClock", lambda: parts.clock)
     parts.tick()
     parts.minutes(1)
     parts.execute(LONG_SHORT)
