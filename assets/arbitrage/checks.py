@@ -107,8 +107,30 @@ def signals_were_opportunities(
     return _result(unexplained, {"events": len(day.events)})
 
 
+@dg.asset_check(
+    asset=arbitrage_portfolio,
+    name="next_day_goes_on",
+    description="The next stored day goes on from this one's closing: a day that is traded after a later one was begun "
+    "leaves its capital to nobody, which a warning says.",
+)
+def next_day_goes_on(
+    context: dg.AssetCheckExecutionContext, arbitrage: dg.ResourceParam[ArbitrageDesk]
+) -> dg.AssetCheckResult:
+    """Both days are right by themselves; their capitals do not add up."""
+    from assets.arbitrage import trading_day
+    from assets.arbitrage.journal import JournalError
+
+    day = stored_day(arbitrage, context.partition_key)
+    try:
+        passed_over = trading_day.passed_over(day)
+    except JournalError as error:  # of the next day's log, which is no fault of this day's
+        passed_over = [str(error)]
+    return _result(passed_over, {"events": len(day.events)}, dg.AssetCheckSeverity.WARN)
+
+
 arbitrage_checks: Sequence[dg.AssetChecksDefinition] = [
     *(_property_check(name) for name in _JUDGES),
     log_replays,
     signals_were_opportunities,
+    next_day_goes_on,
 ]

@@ -93,6 +93,20 @@ def last_closing(store: Store, source: str, before: str) -> Document | None:
     return next((closing for closing in closings if closing is not None), None)
 
 
+def next_opening(store: Store, source: str, day: str) -> SessionOpened | None:
+    """How the first stored day after ``day`` was begun, whether or not it has been closed; None while there is none.
+    Raises JournalError when the beginning of its log is damaged."""
+    prefix = _folder(source)
+    # "0" follows "/": nothing of the day itself is listed.
+    found = (entry.key.removeprefix(prefix).split("/") for entry in store.list(prefix, after=f"{prefix}{day}0"))
+    following = next((later for later, *rest in found if rest[:1] == ["log"]), None)
+    if following is None:
+        return None
+    # Not opened, which would read all of it.
+    first = next(Journal(store, day_key(source, following, "log")).events(), None)
+    return first if isinstance(first, SessionOpened) else None
+
+
 def begun_days(store: Store, source: str, before: str) -> tuple[str, ...]:
     """The days before ``before`` that were begun and not closed, oldest first, since the newest closing. Until they
     are closed the next day would go on from a state without them: what they hold would be forgotten."""

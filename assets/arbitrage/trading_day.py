@@ -28,6 +28,7 @@ from assets.arbitrage.session import (
     closing_marks,
     closing_of,
     day_key,
+    next_opening,
     portfolio_before,
     rehearsed,
     start_of,
@@ -297,6 +298,22 @@ def closing_follows(day: ClosedDay) -> list[str]:
         if mark is not None and not (isinstance(mark, Decimal | int) and mark > 0):
             wrong.append(f"marks.{place} is {shortened(mark)}")
     return wrong
+
+
+def passed_over(day: ClosedDay) -> list[str]:
+    """A sentence where the next stored day had been begun before this one was closed and does not go on from it: its
+    capital, and that of every day since, is without what this one left. Recorded days are each of their own.
+
+    Raises JournalError when the next day's log cannot be read.
+    """
+    following = None if day.source == "RECORDED" else next_opening(day.store, day.source, day.day)
+    if following is None or following.carried_day >= day.day:
+        return []
+    basis = following.carried_day or "its starting capital"
+    return [
+        f"{following.day} does not go on from {day.day} but from {basis}: it was begun before {day.day} was closed, "
+        f"and what {day.day} earned or lost is in no later capital"
+    ]
 
 
 def log_replays(day: StoredDay) -> list[str]:

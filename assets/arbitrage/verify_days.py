@@ -1,8 +1,8 @@
 """Every closed day of paper trading judged from the store alone: what its log leaves is what stands beside it.
 
 The log's chain is followed and its events are folded, from the closing of the day that it says it goes on from. That
-must be what the day closed with, what its documents hold and what was instructed. A day under way has not closed and
-is not judged.
+must be what the day closed with, what its documents hold and what was instructed, and the next stored day goes on from
+it. A day under way has not closed and is not judged.
 
 What is not in the log is judged as far as it goes: the marks of a closing for what they are of, and opportunities that
 the scanner found in the feed for standing behind every entry. ``desk trade --day`` computes a day from its feed again.
@@ -15,7 +15,7 @@ from functools import partial
 
 from assets.arbitrage.instructions import contradictions
 from assets.arbitrage.session import closing_of, day_key
-from assets.arbitrage.trading_day import FOLDS, ClosedDay, closing_follows, considered, unexplained
+from assets.arbitrage.trading_day import FOLDS, ClosedDay, closing_follows, considered, passed_over, unexplained
 from resources.documents import Document
 from resources.store import Store
 from resources.store.differences import Difference, Progress, recomputing, unlike
@@ -75,6 +75,7 @@ def _judge(store: Store, day: ClosedDay, found: list[Difference]) -> None:
         found.append(Difference(log, f"is the log of {day.end.source} {day.end.day}"))
     found += [Difference(log, each) for each in contradictions(store, day.source, day.events)]
     differ("closing", lambda _closing: closing_follows(day))
+    differ("closing", lambda _closing: passed_over(day))
     for name, make in FOLDS.items():
         differ(name, partial(_fold, day, make))
     differ(_OPPORTUNITIES, lambda document: _opportunities(day, document))

@@ -92,6 +92,17 @@ def test_a_log_that_does_not_come_out_again_is_status_one(store: LocalStore, scr
     assert "comes out otherwise; another DESK_SEED" in " ".join(result.stdout.split())
 
 
+def test_a_day_that_the_next_one_was_begun_without_is_told_of_and_right_by_itself(
+    store: LocalStore, scripted: Callable[..., None]
+) -> None:
+    scripted()
+    assert run(trade, "--day", NEXT_DAY).stderr == ""
+    result = run(trade, "--day", DAY)
+    assert result.exit_code == 0, result.output
+    assert closing_of(store, "SIMULATED", DAY) is not None
+    assert result.stderr.startswith(f"{NEXT_DAY} does not go on from {DAY} but from its starting capital")
+
+
 def test_a_live_day_is_judged_without_computing_it_anew(store: LocalStore, scripted: Callable[..., None]) -> None:
     feed = ScriptedFeed(evenings(SEED), source="LIVE", repeatable=False)
     Session(desk_of(store, feed), DAY, start_of(DAY)).close()

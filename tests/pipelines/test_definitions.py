@@ -67,7 +67,7 @@ SPEAKING_ONLY = {
         "leg_outs_logged",
         "log_replays",
     },
-    "arbitrage_portfolio": {"capital_conserved", "pnl_accurate", "ledger_agrees"},
+    "arbitrage_portfolio": {"capital_conserved", "pnl_accurate", "ledger_agrees", "next_day_goes_on"},
     "metrics_ticks": {"ticks_follow_schema", "ticks_match_log"},
     "service_levels": {"levels_met"},
     "backtest_report": {"report_identities", "results_plausible"},

@@ -317,6 +317,30 @@ def test_a_day_that_goes_on_from_a_closing_that_was_changed_is_a_plain_failure(i
     assert f"goes on from {DAY}" in failure(result)
 
 
+def test_a_day_traded_after_a_later_one_was_begun_is_a_warning_of_that_check_alone(
+    instance: dg.DagsterInstance,
+) -> None:
+    store = MemoryStore()
+    traded_through(desk_of(store, feed()), NEXT_DAY)
+    result = materialised(instance, desk_of(store, feed()), DAY)
+    assert {name for name, passed in verdicts(result).items() if not passed} == {"next_day_goes_on"}
+    assert said(result, "next_day_goes_on").startswith(f"{NEXT_DAY} does not go on from {DAY}")
+    (check,) = [each for each in result.get_asset_check_evaluations() if each.check_name == "next_day_goes_on"]
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert verdicts(materialised(instance, desk_of(store, feed()), NEXT_DAY)) == dict.fromkeys(CHECKS, True)
+
+
+def test_a_next_day_whose_log_is_damaged_is_named_and_this_one_judged(instance: dg.DagsterInstance) -> None:
+    store = MemoryStore()
+    for day in (DAY, NEXT_DAY):
+        traded_through(desk_of(store, feed()), day)
+    key = f"{day_key('simulated', NEXT_DAY, 'log')}/00000000.jsonl"
+    store.write(key, store.read(key).data[:-1])
+    result = materialised(instance, desk_of(store, feed()), DAY)
+    assert {name for name, passed in verdicts(result).items() if not passed} == {"next_day_goes_on"}
+    assert said(result, "next_day_goes_on").startswith(f"{key} is damaged")
+
+
 # --- when ---
 
 

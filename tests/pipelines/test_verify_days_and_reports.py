@@ -159,6 +159,16 @@ def test_a_closing_for_another_log_breaks_the_carry_to_the_next_day() -> None:
     )
 
 
+def test_a_day_traded_after_a_later_one_was_begun_is_named_with_both() -> None:
+    store = MemoryStore()
+    desk = desk_of(store, ScriptedFeed(evenings(SEED, seconds=SECONDS)))
+    for day in (DAY, THIRD_DAY, NEXT_DAY):
+        traded_through(desk, day)
+    ((key, what),) = verify_days(store).differences
+    assert key == day_key("simulated", NEXT_DAY, "closing.json")
+    assert what.startswith(f"{THIRD_DAY} does not go on from {NEXT_DAY} but from {DAY}: ")
+
+
 @pytest.mark.parametrize("name", ["closing", *FOLDS])
 def test_a_closing_that_is_gone_is_missed_by_what_was_made_of_its_day(name: str) -> None:
     key = day_key("live", DAY, f"{name}.json")

@@ -17,6 +17,7 @@ from assets.arbitrage.events import (
     TradeProposed,
     Valued,
 )
+from assets.arbitrage.instructions import Kind, give
 from assets.arbitrage.journal import Journal
 from assets.arbitrage.properties import PROPERTIES
 from assets.arbitrage.rules import Rules
@@ -30,6 +31,7 @@ from tests.memory_store import MemoryStore
 from tests.trading_parts import (
     DAY,
     NEXT_DAY,
+    THIRD_DAY,
     VENUES,
     ScriptedFeed,
     at,
@@ -136,6 +138,64 @@ def test_a_log_without_its_opening_is_no_day() -> None:
     copy.create(day_key("simulated", DAY, "closing.json"), closing_bytes(store))
     with pytest.raises(SessionError, match="does not begin with its opening"):
         StoredDay(desk_of(copy, feed()), DAY)
+
+
+# --- days that are not traded in their order ---
+
+
+def closed(store: MemoryStore, *days: str, source: ScriptedFeed | None = None) -> list[StoredDay]:
+    """The days in the order in which they are traded."""
+    desk = desk_of(store, source or feed())
+    return [StoredDay(desk, day) for day in days]
+
+
+def said_of(days: list[StoredDay]) -> list[str]:
+    return [sentence for day in days for sentence in trading_day.passed_over(day)]
+
+
+@pytest.mark.parametrize(
+    ("order", "passed_over"),
+    [
+        ((DAY, NEXT_DAY, THIRD_DAY), []),
+        ((DAY, THIRD_DAY), []),
+        ((DAY, THIRD_DAY, NEXT_DAY), [(THIRD_DAY, NEXT_DAY, DAY)]),
+        ((NEXT_DAY, DAY), [(NEXT_DAY, DAY, "its starting capital")]),
+        (
+            (THIRD_DAY, NEXT_DAY, DAY),
+            [(THIRD_DAY, NEXT_DAY, "its starting capital"), (NEXT_DAY, DAY, "its starting capital")],
+        ),
+    ],
+    ids=["in order", "a day left out", "between", "before the first", "backwards"],
+)
+def test_a_closing_that_the_next_stored_day_does_not_go_on_from_is_named_with_both_days(
+    order: tuple[str, ...], passed_over: list[tuple[str, str, str]]
+) -> None:
+    assert said_of(closed(MemoryStore(), *order)) == [
+        f"{later} does not go on from {day} but from {basis}: it was begun before {day} was closed, and what {day} "
+        "earned or lost is in no later capital"
+        for later, day, basis in passed_over
+    ]
+
+
+def test_a_day_under_way_was_begun_before_too() -> None:
+    store = MemoryStore()
+    Session(desk_of(store, feed()), THIRD_DAY, start_of(THIRD_DAY)).flush()
+    (sentence,) = said_of(closed(store, DAY))
+    assert sentence.startswith(f"{THIRD_DAY} does not go on from {DAY} but from its starting capital")
+
+
+def test_recorded_days_go_on_from_none_and_pass_none_over() -> None:
+    recorded = ScriptedFeed(evenings(SEED), source="RECORDED", recorded=(DAY, NEXT_DAY))
+    assert said_of(closed(MemoryStore(), NEXT_DAY, DAY, source=recorded)) == []
+
+
+def test_instructions_and_the_days_of_another_source_are_no_next_day() -> None:
+    store = MemoryStore()
+    give(store, "SIMULATED", Kind.DEPOSIT, Decimal(500), "", 1)
+    live(store)
+    assert said_of(closed(store, NEXT_DAY)) == []
+    Session(desk_of(store, feed()), THIRD_DAY, start_of(THIRD_DAY)).flush()
+    assert said_of(closed(store, NEXT_DAY)) == []
 
 
 # --- documents ---
