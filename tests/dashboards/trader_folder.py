@@ -34,6 +34,10 @@ def nanoseconds(at: datetime) -> int:
     return round(at.timestamp()) * SECOND
 
 
+def midnight_of(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 @dataclass(frozen=True)
 class TraderFolder:
     """What the trader knows at ``now``, which is also when it wrote it. ``changes`` are fields of its view."""
@@ -149,20 +153,22 @@ class TraderFolder:
         return replace(row, **changes)
 
     def leg_out(self, **changes: Any) -> LegOutRow:
+        """A minute ago, and of the day in its first minute too: a date beside the time takes more room."""
+        filled_ns = max(self.now_ns - MINUTE, nanoseconds(midnight_of(self.now)))
         row = LegOutRow(
             trade_id="exit-1",
             ticker="DOGEUSDT",
             phase="entry",
             filled_leg="short",
-            filled_at_ns=self.now_ns - MINUTE,
-            hedged_at_ns=self.now_ns - MINUTE + 450_000_000,
+            filled_at_ns=filled_ns,
+            hedged_at_ns=filled_ns + 450_000_000,
             hedge_price=Decimal("0.13379"),
             cost=Decimal("3.7604"),
         )
         return replace(row, **changes)
 
     def capital(self, minutes: int) -> tuple[CapitalPoint, ...]:
-        begin = nanoseconds(self.now.replace(hour=0, minute=0, second=0, microsecond=0))
+        begin = nanoseconds(midnight_of(self.now))
         points = []
         for minute in range(minutes):
             opened = Decimal(5_000) if minute % 50 > 40 else Decimal(0)

@@ -27,7 +27,7 @@ needs_a_browser = [
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=60_000)
 
 
 class Served:
@@ -51,13 +51,13 @@ class Served:
     def start(self) -> None:
         code = "from dashboards.app import serve; from resources.settings import load_settings; serve(load_settings())"
         self._process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=self._environment)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self._process.poll() is None, "the server ended at its start"
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/boot", timeout=1):
                 return
             time.sleep(0.1)
-        raise AssertionError("the server did not answer within 60 s")
+        raise AssertionError("the server did not answer within 120 s")
 
     def kill(self) -> None:
         if self._process is not None:
@@ -71,6 +71,7 @@ class Watched:
 
     def __init__(self, browser: Any, viewport: dict[str, int], **context: Any) -> None:
         self.context = browser.new_context(viewport=viewport, accept_downloads=True, **context)
+        self.context.set_default_timeout(90_000)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.outside: list[str] = []
@@ -84,7 +85,7 @@ class Watched:
 
     def open(self, url: str) -> Any:
         self.page.goto(url)
-        expect(self.page.locator("body.alive")).to_be_attached(timeout=20_000)
+        expect(self.page.locator("body.alive")).to_be_attached(timeout=90_000)
         return self.page
 
     def clean(self) -> None:

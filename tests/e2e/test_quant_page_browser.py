@@ -123,7 +123,7 @@ def test_a_decision_of_another_day_closes_the_gate_and_a_new_one_opens_it(
     expect(page.locator(".staleness")).to_be_visible()
     expect(page.locator("[data-key=age]")).to_have_attribute("data-state", "attention")
     stored(tmp_path, QuantFolder(today()))
-    expect(state).to_have_text("RISK-ON", timeout=40_000)
+    expect(state).to_have_text("RISK-ON", timeout=90_000)
     expect(page.locator(".staleness")).to_have_count(0)
     seen.clean()
 
@@ -145,13 +145,14 @@ def test_the_browser_closes_the_gate_by_itself_when_the_day_ends(
 def test_export_saves_the_decision_shown_and_import_says_why_it_is_off(
     tmp_path: Path, served: Serving, watched: Watching
 ) -> None:
-    decision = QuantFolder(today())
+    day = today()
+    decision = QuantFolder(day)
     server = served(stored(tmp_path, decision))
     seen = watched()
     page = seen.open(f"{server.url}/quant?symbol=eth")
     with page.expect_download() as download:
         page.get_by_role("button", name=labels.EXPORT).click()
-    assert download.value.suggested_filename == f"decision_ETHUSDT_{today()}.json"
+    assert download.value.suggested_filename == f"decision_ETHUSDT_{day}.json"
     exported = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
     assert exported == replace(decision, symbol="ETHUSDT", bias=-decision.bias, options=True).decision()
     for label in (labels.IMPORT, labels.THEME):
