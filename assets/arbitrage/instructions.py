@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from itertools import count
 
 from assets.accounting.instrument import NotADecimal, parse_decimal
@@ -19,6 +20,7 @@ from assets.arbitrage.codec import value_from_document, value_to_document
 from assets.arbitrage.events import EntriesResumed, Event, FlowPosted, InstructionRefused
 from resources.documents import dump_document, load_document
 from resources.store import AlreadyExists, NotFound, Store
+from resources.store.reading import read_ahead
 
 # No desk moves more at once: what is larger is a slip of the hand, or of a program.
 _MOST = Decimal(10) ** 12
@@ -124,10 +126,14 @@ def given_at(store: Store, source: str, number: int) -> Given | None:
 
 
 def given_after(store: Store, source: str, number: int) -> Iterator[Given]:
-    """What was given after a number, in order: one read more than there are, and no listing (ten times the price in S3,
-    and a listing may show a later number before an earlier one that was there first)."""
-    for following in count(number + 1):
-        given = given_at(store, source, following)
+    """What was given after a number, in order. As a rule there is nothing, which one read shows; those behind the
+    first are read ahead. No listing: it is ten times the price in S3, and may show a later number before an earlier one that
+    was there first."""
+    given = given_at(store, source, number + 1)
+    if given is None:
+        return
+    yield given
+    for given in read_ahead(store, partial(given_at, store, source), count(number + 2)):
         if given is None:
             return
         yield given

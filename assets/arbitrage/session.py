@@ -45,7 +45,7 @@ DAY_NS = 86_400 * NANOSECONDS
 _SEGMENT = 1_000
 # A trade that goes on waits no longer for what was settled while it did not.
 _HISTORY_SECONDS = 2.0
-# Each is a read of its own, and the market waits meanwhile.
+# The market waits while they are read.
 _TAKEN_AT_ONCE = 16
 # What a stored line has that took an instruction.
 _INSTRUCTED = b'"instruction":'

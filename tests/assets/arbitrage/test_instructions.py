@@ -1,8 +1,10 @@
 """What people ask of the trader is stored once under its own number, and what nobody could follow is named."""
 
+import gc
 import threading
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import islice
 
 import pytest
 from hypothesis import given as drawn
@@ -24,6 +26,7 @@ from assets.arbitrage.instructions import (
 from resources.documents import dump_document
 from resources.store import StoreUnavailable
 from resources.store.local import LocalStore
+from tests.faults.distant_store import DistantStore, threads_left
 from tests.faults.watched_store import T, WatchedStore
 from tests.memory_store import MemoryStore
 from tests.trading_parts import D
@@ -58,6 +61,34 @@ def test_what_is_given_is_read_as_it_was_in_its_order() -> None:
     assert [each.asked for each in asked] == ["deposit 500.000001", "withdraw 100", "resume"]
     assert sorted(store.contents()) == [key(number) for number in (1, 2, 3)]
     assert numbers(MemoryStore()) == []
+
+
+def reads_of(count: int, taken: int) -> list[int]:
+    """The numbers read in a store that takes several reads at once, of which ``taken`` instructions were taken."""
+    inner = MemoryStore()
+    for _ in range(count):
+        give(inner, SOURCE, Kind.DEPOSIT, D(5), "", 1)
+    store = DistantStore(inner, reads_at_once=4)
+    assert [each.number for each in islice(given_after(store, SOURCE, 0), taken)] == list(range(1, taken + 1))
+    gc.collect()
+    assert threads_left() == []
+    assert set(store.reads.values()) == {1}
+    return sorted(int(each.rpartition("/")[2].removesuffix(".json")) for each in store.reads)
+
+
+def test_where_nothing_was_given_one_number_is_read_and_where_one_was_the_next() -> None:
+    inner = MemoryStore()
+    store = DistantStore(inner, reads_at_once=4)
+    assert list(given_after(store, SOURCE, 0)) == []
+    assert store.reads == {key(1): 1}
+    give(inner, SOURCE, Kind.RESUME, None, "", 1)
+    assert [each.number for each in given_after(store, SOURCE, 0)] == [1]
+    assert store.reads == {key(1): 2, key(2): 1}
+
+
+def test_of_many_those_behind_the_first_are_read_ahead_and_no_further_than_that() -> None:
+    assert reads_of(count=16, taken=16)[:16] == list(range(1, 17))
+    assert max(reads_of(count=30, taken=16)) <= 16 + 3
 
 
 def test_each_source_has_instructions_of_its_own() -> None:
