@@ -127,8 +127,8 @@ def given_at(store: Store, source: str, number: int) -> Given | None:
 
 def given_after(store: Store, source: str, number: int) -> Iterator[Given]:
     """What was given after a number, in order. As a rule there is nothing, which one read shows; those behind the
-    first are read ahead. No listing: it is ten times the price in S3, and may show a later number before an earlier one that
-    was there first."""
+    first are read ahead. No listing: it is ten times the price in S3, and may show a later number before an earlier
+    one that was there first."""
     given = given_at(store, source, number + 1)
     if given is None:
         return
