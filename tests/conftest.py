@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     import redis
 
     from tests.redis_server import RedisServer
 
-# The machine is shared and slow at times: time-outs belong to benchmarks, not to properties. The same commit is judged
-# by the same examples wherever it is tested; new ones are looked for by `make search`.
-settings.register_profile("desk", deadline=None, derandomize=True)
-settings.register_profile("search", deadline=None)
+# The machine is shared and slow at times: time-outs belong to benchmarks, not to properties, and how long it took to
+# draw examples says nothing of them. The same commit is judged by the same examples wherever it is tested; new ones are
+# looked for by `make search`.
+_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("desk", _ANY_SPEED, derandomize=True)
+settings.register_profile("search", _ANY_SPEED)
 settings.load_profile("desk")
 
 

@@ -69,7 +69,7 @@ def days_signal(market: ReplayMarket, now: datetime, draw: random.Random) -> byt
 
 
 @pytest.mark.real_data
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path(FOLDER / "perp").is_dir(), reason=f"no recorded minute bars in {FOLDER}")
 def test_every_identity_holds_at_every_minute_of_thirty_recorded_days(capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(store="memory", market=f"replay:{FOLDER}", initial_capital=CAPITAL)
