@@ -6,8 +6,8 @@ cancelled and the difference of the two legs is completed or taken back at the m
 trader, and is tried again with every new quote. The same two clocks guard the way out, where market orders go out in
 slices that both books can take with a reserve, the next one as soon as both legs have filled the one before.
 
-A limit order is sent where it would rest if its queue is expected to reach the fill threshold in time, else at the
-price the opportunity was found at.
+Here is when something is done and what is logged of it. Whether an opportunity is entered is judged by ``entry``, what
+is ordered next by ``steps``; how a trade comes back from the log is said by ``recovery``.
 
 Everything is decided from events, timers and rules alone, in their order: the same input gives the same log.
 """
@@ -19,7 +19,7 @@ from functools import partial
 from uuid import UUID, uuid5
 
 from assets.accounting.precision import EXACT, ZERO, posted, quotient
-from assets.arbitrage.entry import LegQueue, funding_within, harder_leg, projected_profit
+from assets.arbitrage.entry import Entries
 from assets.arbitrage.events import (
     EntriesResumed,
     EntryAbandoned,
@@ -42,7 +42,7 @@ from assets.arbitrage.events import (
     TradeProposed,
     Valued,
 )
-from assets.arbitrage.exchange import Exchange, Filled, check_order, touch
+from assets.arbitrage.exchange import Exchange, Filled, touch
 from assets.arbitrage.exits import ExitWatch, exit_conditions
 from assets.arbitrage.funding import funding_payment
 from assets.arbitrage.instructions import Given, Kind, Unreadable
@@ -50,18 +50,16 @@ from assets.arbitrage.legs import naked_since
 from assets.arbitrage.model import (
     ExitReason,
     Leg,
-    OrderSide,
     OrderStatus,
     OrderType,
     Purpose,
     TradeStatus,
 )
-from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Pair, Stage, places
+from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Stage, places
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.recovery import restored
 from assets.arbitrage.rules import Rules
 from assets.arbitrage.scanner import Opportunity, Scanner
-from assets.arbitrage.sizing import calculate_position_size, common_grid, quantity_for
 from assets.arbitrage.steps import Step, Steps
 from assets.arbitrage.timers import Rank, Timers
 from resources.feed import (
@@ -111,17 +109,12 @@ class Engine:
         self._timers = Timers()
         self.exchange = Exchange(listings, rules, self._timers, self)
         self._steps = Steps(self.exchange, rules)
-        self._venues = tuple(dict.fromkeys(listing.venue for listing in listings))
-        self._pairs: dict[tuple[int, int], Pair] = {}
+        self._entries = Entries(self.listings, self.exchange, rules)
         self._trades: dict[str, OpenTrade] = {}
         self._trades_of: list[list[OpenTrade]] = [[] for _ in listings]
         self._orders: dict[str, OpenOrder] = {}
         self._pausing: dict[str, int] = {}  # asset -> until
-        self._rates: list[FundingQuote | None] = [None] * len(self.listings)  # the newest
         self._told: dict[tuple[int, int], int | None] = {}  # refused opportunities by when they appeared
-        # Limits wait that long, and what fills at the last moment is hedged within as much again: a quote that would be
-        # too old to hedge by then is too old to begin with.
-        self._limits_ns = 2 * rules.leg_timeout_ns
         self._longest_naked_ns: int | None = None  # of those that are over, since somebody asked
         self._stopped = False
         self._ticking = not minute_ticks
@@ -189,7 +182,7 @@ class Engine:
         else:
             opportunities = self.scanner.on_event(event)
             if kind is FundingQuote:
-                self._rates[listing] = event if is_sound_rate(event.rate) else None  # type: ignore[union-attr,assignment]
+                self._entries.take_rate(event)  # type: ignore[arg-type]
                 if self._trades_of[listing]:
                     self._look_at(listing, now_ns, funding=True)
         for opportunity in opportunities:
@@ -324,61 +317,18 @@ class Engine:
 
     def _enter(self, found: Opportunity, now_ns: int) -> str:
         """Begin the trade, or say why not."""
-        rules, exchange = self._rules, self.exchange
-        delta = found.funding_delta
-        if found.tradable or delta is None:
-            return found.tradable or "no_funding"
-        if delta < rules.funding_floor:
-            return "funding_converged"  # it would be left on its first tick
+        entry = self._entries.judge(found, self.portfolio.available, now_ns)
+        if isinstance(entry, str):
+            return entry
         long, short = self.listings[found.long], self.listings[found.short]
-        for index in (found.long, found.short):
-            if reason := exchange.usable(index, now_ns + self._limits_ns):
-                return reason
-        pair = self._pair(found.long, found.short)
-        if not pair.possible:
-            return "latency"
-        bought, sold = found.long_quote, found.short_quote
-        sized = calculate_position_size(
-            found.spread_bps, self.portfolio.available, found.fees_bps, found.funding_cost_bps, rules
-        )
-        if sized.refusal:
-            return sized.refusal
-        displayed = min(
-            bought.ask_size,
-            sold.bid_size,
-            exchange.depth(found.long, OrderSide.LONG, now_ns),
-            exchange.depth(found.long, OrderSide.SHORT, now_ns),
-            exchange.depth(found.short, OrderSide.LONG, now_ns),
-            exchange.depth(found.short, OrderSide.SHORT, now_ns),
-        )
-        quantity, size, refusal = quantity_for(sized.size, max(bought.ask, sold.bid), pair.grid, displayed, rules)
-        refusal = refusal or check_order(long, quantity, bought.ask) or check_order(short, quantity, sold.bid)
-        if refusal:
-            return refusal
-        long_price, short_price = from_units(bought.ask), from_units(sold.bid)
-        due = funding_within(self._rates[found.long], self._rates[found.short], now_ns, rules.expected_hold_ns)
-        projected = projected_profit(quantity, long_price, short_price, bought, sold, long, short, due)
-        if projected <= 0:
-            return "no_profit"
-
-        queues = {
-            leg: LegQueue(
-                self.listings[index].venue,
-                exchange.resting(index, leg.opening_side, price),
-                exchange.traded_rate(index, price, leg.opening_side, now_ns),
-            )
-            for leg, index, price in ((Leg.LONG, found.long, bought.bid), (Leg.SHORT, found.short, sold.ask))
-        }
-        harder = harder_leg(queues[Leg.LONG], queues[Leg.SHORT], rules.fill_threshold, self._venues)
-        rests = harder.seconds is not None and harder.seconds * NANOSECONDS <= rules.leg_timeout_ns
         trade = OpenTrade(
             str(uuid5(_TRADES, f"{self.portfolio.source}/{self.portfolio.day}/{self._seq}")),
             found.asset,
-            OpenLeg(Leg.LONG, found.long, long, bought.ask),
-            OpenLeg(Leg.SHORT, found.short, short, sold.bid),
-            pair,
+            OpenLeg(Leg.LONG, found.long, long, found.long_quote.ask),
+            OpenLeg(Leg.SHORT, found.short, short, found.short_quote.bid),
+            entry.pair,
         )
-        trade.harder, trade.projected, trade.funding_due = harder.leg, projected, due
+        trade.harder, trade.projected, trade.funding_due = entry.harder, entry.projected, entry.funding_due
         self._emit(
             TradeProposed(
                 seq=self._seq,
@@ -389,43 +339,26 @@ class Engine:
                 long_symbol=long.symbol,
                 short_exchange=short.venue,
                 short_symbol=short.symbol,
-                quantity=from_units(quantity),
-                position_size_usd=size,
-                long_price=long_price,
-                short_price=short_price,
+                quantity=from_units(entry.quantity),
+                position_size_usd=entry.size,
+                long_price=from_units(found.long_quote.ask),
+                short_price=from_units(found.short_quote.bid),
                 spread_bps=found.spread_bps,
                 fees_bps=found.fees_bps,
                 funding_cost_bps=found.funding_cost_bps,
-                funding_delta=delta,
-                projected_profit_usd=projected,
+                funding_delta=entry.funding_delta,
+                projected_profit_usd=entry.projected,
                 confidence=found.confidence,
                 confidence_parts=dict(found.parts),
-                harder_leg=harder.leg,
-                harder_reason=harder.reason + ("" if rests else "; sent at the touch, where it need not wait"),
+                harder_leg=entry.harder,
+                harder_reason=entry.reason,
             )
         )
         self._hold(trade)
-        hard = trade.legs[harder.leg]
-        price = hard.plan
-        if rests:
-            price = bought.bid if harder.leg is Leg.LONG else sold.ask
-        self._send(trade, Step(hard, Purpose.ENTRY, hard.leg.opening_side, quantity, price), now_ns)
-        self._timers.at(now_ns + rules.leg_timeout_ns, Rank.TIMER, partial(self._end_entry, trade))
+        first = trade.legs[entry.harder]
+        self._send(trade, Step(first, Purpose.ENTRY, first.leg.opening_side, entry.quantity, entry.limit), now_ns)
+        self._timers.at(now_ns + self._rules.leg_timeout_ns, Rank.TIMER, partial(self._end_entry, trade))
         return ""
-
-    def _pair(self, long: int, short: int) -> Pair:
-        pair = self._pairs.get((long, short))
-        if pair is None:
-            listings = self.listings[long], self.listings[short]
-            latency_ns = max(listing.latency_ns for listing in listings)
-            budget_ns = max(self._rules.hedge_latency_ns, latency_ns * (1 + self._rules.hedge_attempts))
-            pair = Pair(
-                common_grid(listing.step for listing in listings),
-                budget_ns,
-                latency_ns < self._rules.leg_timeout_ns - budget_ns,
-            )
-            self._pairs[long, short] = pair
-        return pair
 
     def _end_entry(self, trade: OpenTrade, now_ns: int) -> None:
         if trade.stage is Stage.ENTRY:
@@ -604,7 +537,7 @@ class Engine:
             if not conditions:
                 continue
             at_market = conditions[0] is ExitReason.LOSS_LIMIT
-            if not self._fresh(trade, now_ns + (trade.pair.budget_ns if at_market else self._limits_ns)):
+            if not self._fresh(trade, now_ns + (trade.pair.budget_ns if at_market else self._rules.limits_ns)):
                 continue
             if trade.stage is Stage.ACTIVE:
                 self._leave(trade, conditions, watch, long_top, short_top, delta, now_ns)
@@ -649,7 +582,7 @@ class Engine:
         """Limits on both legs where they join the best price of their side, for no more than could be hedged by what
         the books show now on the sides a hedge would take. The rest is quoted in the next round."""
         long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
-        if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._limits_ns):
+        if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._rules.limits_ns):
             trade.waiting = True
             return
         size = self._steps.exit_size(trade, now_ns, at_market=False)
@@ -807,7 +740,7 @@ class Engine:
                 left.append(f"{' and '.join(map(' '.join, unlisted))} (trade {value.id})")
                 continue
             long, short = (self._indices[place] for place in places(value).values())
-            trade = restored(value, self.listings, long, short, self._pair(long, short))
+            trade = restored(value, self.listings, long, short, self._entries.pair(long, short))
             self._hold(trade)
             if value.status is TradeStatus.ACTIVE:
                 continue

@@ -64,7 +64,7 @@ class Leg(StrEnum):
 
     @property
     def closing_side(self) -> OrderSide:
-        return self.opening_side.opposite
+        return OrderSide.SHORT if self is Leg.LONG else OrderSide.LONG
 
 
 class Purpose(StrEnum):

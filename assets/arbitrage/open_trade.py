@@ -12,6 +12,7 @@ from assets.accounting.precision import EXACT, ZERO, posted, quotient
 from assets.arbitrage.exits import ExitWatch, Holding, exit_watch
 from assets.arbitrage.model import Leg, OrderSide, PaperTrade, Purpose
 from assets.arbitrage.rules import Rules
+from assets.arbitrage.sizing import common_grid
 from assets.arbitrage.timers import Handle
 from resources.feed import UNITS, Listing, to_units
 
@@ -33,6 +34,13 @@ class Pair(NamedTuple):
     grid: int  # the quantity step of both, in units
     budget_ns: int  # kept back of the 500 ms: one cancellation and as many hedges as may be tried
     possible: bool  # whether anything is left of the 500 ms
+
+
+def pair_of(long: Listing, short: Listing, rules: Rules) -> Pair:
+    """What trading the two against each other takes. Raises ValueError for a step that is no grid (``common_grid``)."""
+    latency_ns = max(long.latency_ns, short.latency_ns)
+    budget_ns = max(rules.hedge_latency_ns, latency_ns * (1 + rules.hedge_attempts))
+    return Pair(common_grid((long.step, short.step)), budget_ns, latency_ns < rules.leg_timeout_ns - budget_ns)
 
 
 class OpenLeg:
@@ -224,7 +232,7 @@ class OpenTrade:
     @property
     def spent(self) -> int:
         """All purchases less all sales, units squared."""
-        return sum(leg.cash + leg.realised for leg in self.legs.values())
+        return self.long.cash + self.long.realised + self.short.cash + self.short.realised
 
     @property
     def charges(self) -> Decimal:

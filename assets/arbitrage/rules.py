@@ -43,3 +43,9 @@ class Rules:
     hedge_attempts: int = 3  # before the trader halts with a naked position
     # A symbol is left alone this long after a trade or a failed entry: a loop that re-opens at once pays fees for ever.
     reentry_pause_ns: int = 60_000 * MILLISECOND
+
+    @property
+    def limits_ns(self) -> int:
+        """How long a quote must still be believed for limits to be sent by it: they wait for ``leg_timeout_ns``, and
+        what fills at the last moment is hedged within as much again."""
+        return 2 * self.leg_timeout_ns

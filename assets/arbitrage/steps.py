@@ -71,7 +71,10 @@ class Steps:
 
     def exit_size(self, trade: OpenTrade, now_ns: int, *, at_market: bool) -> int:
         """How much of both legs, which are equal, may leave at once by what the books now show to a closing order."""
-        displayed = min(self._exchange.depth(leg.index, leg.leg.closing_side, now_ns) for leg in trade.legs.values())
+        displayed = min(
+            self._exchange.depth(trade.long.index, OrderSide.SHORT, now_ns),
+            self._exchange.depth(trade.short.index, OrderSide.LONG, now_ns),
+        )
         return exit_part(trade.long.held, displayed, trade.pair.grid, at_market)
 
     def _sendable(self, trade: OpenTrade, ways: list[list[Step]], now_ns: int) -> list[Step]:
