@@ -194,7 +194,7 @@ def test_a_recorded_month_replays_in_seconds(recorded: ReplayMarket) -> None:
         late += any(mark.as_of > at for mark in recorded.marks(at).values())
         at += MINUTE
     assert late == 0
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 60
 
 
 @pytest.mark.real_data

@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
@@ -685,11 +686,16 @@ def test_every_recorded_maximum_keeps_its_lots() -> None:
 
 
 @pytest.mark.real_data
-def test_647_symbols_are_read_within_30_ms() -> None:
+def test_647_symbols_are_read_in_a_few_times_what_their_json_takes() -> None:
+    """20 ms where that takes 6: measured against each other, a slow machine takes longer for both."""
     raw = recorded(FUTURES_2025)
-    spent = []
-    for _ in range(10):
-        started = time.process_time()
-        parse_exchange_info(raw)
-        spent.append(time.process_time() - started)
-    assert min(spent) <= 0.030
+
+    def spent(read: Callable[[bytes], object]) -> float:
+        took = []
+        for _ in range(10):
+            started = time.process_time()
+            read(raw)
+            took.append(time.process_time() - started)
+        return min(took)
+
+    assert spent(parse_exchange_info) <= 10 * spent(json.loads)
