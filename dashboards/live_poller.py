@@ -1,12 +1,12 @@
 """One live document of the store, read once a process for every viewer."""
 
-import asyncio
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
+from dashboards.polling import Polling
 from resources.clock import Clock
 from resources.documents import Document, load_document
 from resources.feed import Source
@@ -41,8 +41,8 @@ class LiveSnapshot:
 Snapshot = TypeVar("Snapshot", bound=LiveSnapshot)
 
 
-class LivePoller(ABC, Generic[Snapshot]):
-    """Reads one document of one store. ``refresh`` blocks on the store and is never run twice at once."""
+class LivePoller(Polling[Snapshot]):
+    """Reads one document of one store."""
 
     def __init__(self, store: Store, clock: Clock, key: str, nothing: Snapshot) -> None:
         """``nothing`` is the snapshot while the document is not there."""
@@ -59,17 +59,6 @@ class LivePoller(ABC, Generic[Snapshot]):
     def completed(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with what other objects of the store add to it: nothing, unless a subclass knows of some."""
         return snapshot
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest snapshot; safe to read from any thread."""
-        return self._snapshot
-
-    async def run(self, seconds: float) -> None:
-        """Refresh every ``seconds`` until cancelled; the store is read off the event loop."""
-        while True:
-            await asyncio.to_thread(self.refresh)
-            await asyncio.sleep(seconds)
 
     def refresh(self) -> None:
         """Look at the store and publish what changed. A store error keeps the old state and says why."""

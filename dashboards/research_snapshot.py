@@ -4,13 +4,13 @@ Both change once a day or less, so a refresh reads one of them, in turn; after a
 everything has been looked at again.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from assets.research import archive
+from dashboards.polling import Polling
 from resources.clock import Clock
 from resources.documents import Document
 from resources.history import source_of
@@ -54,8 +54,8 @@ class ResearchSnapshot:
     read_at: datetime | None = None
 
 
-class ResearchPoller:
-    """Reads one store for one process. ``refresh`` blocks on the store and is never run twice at once."""
+class ResearchPoller(Polling[ResearchSnapshot]):
+    """Reads one store for one process."""
 
     def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
         self._store = store
@@ -75,17 +75,6 @@ class ResearchPoller:
             for symbol in symbols
             for name, key in (("decision", archive.latest_key), ("summary", archive.summary_key))
         ]
-
-    @property
-    def snapshot(self) -> ResearchSnapshot:
-        """The newest snapshot; safe to read from any thread."""
-        return self._snapshot
-
-    async def run(self, seconds: float) -> None:
-        """Refresh every ``seconds`` until cancelled; the store is read off the event loop."""
-        while True:
-            await asyncio.to_thread(self.refresh)
-            await asyncio.sleep(seconds)
 
     def refresh(self) -> None:
         """Look at the next document, at first and after a failure at all, and publish what changed. A store error keeps

@@ -5,7 +5,6 @@ whatever the number of viewers. A new row or a changed execution state makes the
 again; the history files are read once at the start and looked for again when the UTC day changes.
 """
 
-import asyncio
 import io
 import json
 import logging
@@ -30,6 +29,7 @@ from assets.desk.artifacts import (
     audit_key,
 )
 from assets.desk.value_log import LogRow, parse_log_row
+from dashboards.polling import Polling
 from dashboards.series import EMPTY, MINUTE_MS, Series, Values, drawdown, of_rows
 from resources.clock import Clock
 from resources.documents import Document, from_iso, load_document
@@ -104,8 +104,8 @@ class Snapshot:
         return None if self.detected is None else self.detected.get("rebalance_id")
 
 
-class Poller:
-    """Reads one store for one process. ``refresh`` blocks on the store and is never run twice at once."""
+class Poller(Polling[Snapshot]):
+    """Reads one store for one process."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -116,17 +116,6 @@ class Poller:
         self._execution_version = ""
         self._last_history_key = ""
         self._audit: dict[str, Document] = {}
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest snapshot; safe to read from any thread."""
-        return self._snapshot
-
-    async def run(self, seconds: float) -> None:
-        """Refresh every ``seconds`` until cancelled; the store is read off the event loop."""
-        while True:
-            await asyncio.to_thread(self.refresh)
-            await asyncio.sleep(seconds)
 
     def refresh(self) -> None:
         """Look at the store once and publish what changed. A store error keeps the old data and says why."""
