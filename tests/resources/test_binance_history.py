@@ -127,7 +127,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def history(exchange: Exchange, clock: ManualClock) -> Iterator[BinanceHistory]:
     # trust_env off: a proxy in the environment must not swallow requests to the local server.
-    with httpx.Client(timeout=2, trust_env=False) as client:
+    with httpx.Client(timeout=60, trust_env=False) as client:
         yield BinanceHistory(exchange.url, client, clock)
 
 
