@@ -428,13 +428,13 @@ def test_the_resident_ticker_logs_and_ends_with_status_0_when_asked_to(store: Pa
         text=True,
     )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not (store / "portfolio_value_log.jsonl").exists():
             assert process.poll() is None
             assert time.monotonic() < until
             threading.Event().wait(0.05)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()

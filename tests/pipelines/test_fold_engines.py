@@ -82,7 +82,7 @@ def _run_side_by_side(partitions: list[str], environment: Mapping[str, str]) -> 
         for partition in partitions
     ]  # fmt: skip
     try:
-        said = [run.communicate(timeout=120)[0] for run in runs]
+        said = [run.communicate(timeout=600)[0] for run in runs]
     finally:
         for run in runs:
             run.kill()
@@ -104,7 +104,7 @@ def _process(command: list[str], environment: Mapping[str, str], log: Path) -> I
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(60)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -112,7 +112,7 @@ def _process(command: list[str], environment: Mapping[str, str], log: Path) -> I
 
 
 def _wait_for(log: Path, text: str) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while text not in log.read_text():
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.1)
