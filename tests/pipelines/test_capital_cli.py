@@ -383,7 +383,7 @@ def test_taken_while_redis_is_away_it_is_told_of_when_it_is_back(tmp_path: Path)
                 assert flows(store) == [500]
                 server.start()
             if left == 40:
-                for _ in range(1_500):
+                for _ in range(3_000):
                     with suppress(redis.RedisError):
                         if published() == 500:
                             looked.append(left)
