@@ -496,14 +496,10 @@ class Engine:
         elif not trade.urgent and trade.rounds <= self._rules.exit_requotes:
             self._quote_exit(trade, now_ns)
         else:
-            for leg in (trade.long, trade.short):
-                top = self.exchange.top(leg.index)
-                if top is not None:
-                    leg.plan = touch(top, leg.leg.closing_side)
             self._send_all(trade, self._steps.leave(trade, now_ns), now_ns)
 
     def _send_all(self, trade: OpenTrade, steps: Sequence[Step], now_ns: int) -> None:
-        """At the market; where nothing can be sent, wait."""
+        """Where nothing can be sent, wait for a quote that lets it."""
         trade.waiting = not steps
         for step in steps:
             self._send(trade, step, now_ns)
@@ -579,24 +575,15 @@ class Engine:
         self._settle(trade, now_ns)
 
     def _quote_exit(self, trade: OpenTrade, now_ns: int) -> None:
-        """Limits on both legs where they join the best price of their side, for no more than could be hedged by what
-        the books show now on the sides a hedge would take. The rest is quoted in the next round."""
-        long_top, short_top = self.exchange.top(trade.long.index), self.exchange.top(trade.short.index)
-        if long_top is None or short_top is None or not self._fresh(trade, now_ns + self._rules.limits_ns):
-            trade.waiting = True
-            return
-        size = self._steps.exit_size(trade, now_ns, at_market=False)
-        if not size:
-            trade.waiting = True
-            return
-        trade.stage = Stage.EXIT_QUOTE
-        trade.rounds += 1
-        for leg, price in ((trade.long, long_top.ask), (trade.short, short_top.bid)):
-            leg.plan = price
-            self._send(trade, Step(leg, Purpose.EXIT, leg.leg.closing_side, size, price), now_ns)
-        self._timers.at(
-            now_ns + self._rules.leg_timeout_ns, Rank.TIMER, partial(self._end_exit_quote, trade, trade.rounds)
-        )
+        """What these limits leave is quoted in the next round."""
+        steps = self._steps.quote(trade, now_ns) if self._fresh(trade, now_ns + self._rules.limits_ns) else []
+        if steps:
+            trade.stage = Stage.EXIT_QUOTE
+            trade.rounds += 1
+            self._timers.at(
+                now_ns + self._rules.leg_timeout_ns, Rank.TIMER, partial(self._end_exit_quote, trade, trade.rounds)
+            )
+        self._send_all(trade, steps, now_ns)
 
     def _end_exit_quote(self, trade: OpenTrade, rounds: int, now_ns: int) -> None:
         if trade.stage is Stage.EXIT_QUOTE and trade.rounds == rounds:
@@ -784,6 +771,8 @@ class Engine:
             if top is None:
                 raise ValueError(f"a market order on {leg.listing.venue} {leg.listing.symbol} without a book")
             price = touch(top, side)
+        if purpose is Purpose.EXIT:
+            leg.plan = price  # that a hedge is held against
         trade.live.append(order)
         self._orders[order.order_id] = order
         self._emit(

@@ -64,13 +64,25 @@ class Steps:
             ways.reverse()
         return self._sendable(trade, ways, now_ns)
 
+    def quote(self, trade: OpenTrade, now_ns: int) -> list[Step]:
+        """Close both legs, which are equal, by limits that join the best price of their side, for no more than could be
+        hedged by what the books show now on the sides a hedge would take."""
+        size = self._exit_size(trade, now_ns, at_market=False)
+        steps = []
+        for leg in trade.legs.values():
+            top = self._exchange.top(leg.index)
+            if top is None or not size:
+                return []
+            steps.append(Step(leg, Purpose.EXIT, leg.leg.closing_side, size, touch(top, leg.leg.opening_side)))
+        return steps
+
     def leave(self, trade: OpenTrade, now_ns: int) -> list[Step]:
         """The next slice of both legs, which are equal, closed at the market."""
-        size = self.exit_size(trade, now_ns, at_market=True)
+        size = self._exit_size(trade, now_ns, at_market=True)
         return self._sendable(trade, [_towards(trade, trade.long.held - size)], now_ns) if size else []
 
-    def exit_size(self, trade: OpenTrade, now_ns: int, *, at_market: bool) -> int:
-        """How much of both legs, which are equal, may leave at once by what the books now show to a closing order."""
+    def _exit_size(self, trade: OpenTrade, now_ns: int, *, at_market: bool) -> int:
+        """How much of both legs may leave at once by what the books now show to a closing order."""
         displayed = min(
             self._exchange.depth(trade.long.index, OrderSide.SHORT, now_ns),
             self._exchange.depth(trade.short.index, OrderSide.LONG, now_ns),

@@ -168,9 +168,19 @@ def test_both_legs_leave_in_equal_slices_that_the_thinner_book_takes() -> None:
     scene.show(1, 101, 101.01, ask_size=80)
     slices = [(Leg.LONG, Purpose.EXIT, OrderSide.SHORT, 10), (Leg.SHORT, Purpose.EXIT, OrderSide.LONG, 10)]
     assert scene.leave() == slices  # an eighth of 80
-    assert scene.steps.exit_size(scene.trade, NOW, at_market=False) == units(20)  # a quarter
     scene.hide(0)
     assert scene.leave() == []
+
+
+def test_both_legs_are_quoted_where_they_join_their_side_and_no_more_than_a_hedge_could_take() -> None:
+    scene = Scene(long=100, short=100, stage=Stage.EXIT_SETTLE)
+    scene.show(1, 101, 101.01, ask_size=80)
+    assert scene.steps.quote(scene.trade, NOW) == [  # a quarter of 80
+        Step(scene.trade.long, Purpose.EXIT, OrderSide.SHORT, units(20), units(100)),
+        Step(scene.trade.short, Purpose.EXIT, OrderSide.LONG, units(20), units(101)),
+    ]
+    scene.hide(0)
+    assert scene.steps.quote(scene.trade, NOW) == []
 
 
 @given(
