@@ -30,7 +30,7 @@ from dashboards.terminal import (
     summary_text,
 )
 from dashboards.trader_snapshot import TraderSnapshot
-from pipelines.arbitrage_cli import monitor
+from pipelines.cli import main
 from resources.clock import ManualClock
 from resources.documents import dump_document
 from resources.store import open_store
@@ -555,10 +555,11 @@ def test_the_command_reads_the_store_and_its_status_says_whether_the_trader_live
 ) -> None:
     monkeypatch.setenv("DESK_STORE", str(tmp_path))
     monkeypatch.setenv("DESK_FEED", "simulated")
-    missing = CliRunner().invoke(monitor, ["--once"])
+    # By way of the whole command line: a command that was called on its own keeps no ``-h`` for other tests.
+    missing = CliRunner().invoke(main, ["monitor", "--once"])
     assert (missing.exit_code, "desk up" in missing.output) == (1, True)
     open_store(str(tmp_path)).write(live_key("simulated"), dump_document(live_document(BRIEF, datetime.now(UTC))))
-    alive = CliRunner().invoke(monitor, ["--once"])
+    alive = CliRunner().invoke(main, ["monitor", "--once"])
     assert (alive.exit_code, summary_lines(BRIEF)[1] in alive.output) == (0, True)
-    refused = CliRunner().invoke(monitor, [])
+    refused = CliRunner().invoke(main, ["monitor"])
     assert (refused.exit_code, "--once" in refused.output) == (2, True)
