@@ -80,6 +80,8 @@ def test_a_hedge_that_was_half_done_costs_what_all_of_it_costs() -> None:
         assert from_units(price_paid) == D("99.85")
         assert not trade.hedging
         costs.append(cost)
+        assert taken_up(log).spent == trade.spent
+        assert (taken_up(log).long.cash, trade.long.cash) == (0, 0)  # of what is flat nothing is valued any more
     # 0.1 and 0.2 of price, the fees of selling, and those of having bought.
     assert costs == [D("0.3") + D("0.0005") * (D("199.7") + 200)] * 2
 

@@ -153,6 +153,13 @@ def test_a_shallow_book_takes_what_it_can_if_neither_takes_all() -> None:
     assert scene.hedge() == [(*COMPLETE, 5)]
 
 
+def test_a_part_never_exceeds_the_difference() -> None:
+    """The short leg's 4.025 would become 4, which both grids have; while its book is gone, 6.03 would be too much."""
+    scene = Scene(long=10.03, short=4.025)
+    scene.hide(1)
+    assert scene.hedge() == [(*UNWIND, 6)]
+
+
 def test_on_the_way_out_the_leg_that_holds_more_is_closed_and_never_the_other_opened() -> None:
     scene = Scene(long=10, short=4, stage=Stage.EXIT_SETTLE)
     assert scene.hedge() == [(Leg.LONG, Purpose.HEDGE, OrderSide.SHORT, 6)]
@@ -170,6 +177,11 @@ def test_both_legs_leave_in_equal_slices_that_the_thinner_book_takes() -> None:
     assert scene.leave() == slices  # an eighth of 80
     scene.hide(0)
     assert scene.leave() == []
+
+
+def test_what_is_left_may_be_smaller_than_what_a_venue_lets_begin() -> None:
+    scene = Scene(long=0.1, short=0.1, stage=Stage.EXIT_SETTLE)
+    assert [size for *_, size in scene.leave()] == [Decimal("0.1")] * 2
 
 
 def test_both_legs_are_quoted_where_they_join_their_side_and_no_more_than_a_hedge_could_take() -> None:
