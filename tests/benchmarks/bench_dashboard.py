@@ -7,7 +7,6 @@ machine disturbs the times but not the CPU figures.
 import asyncio
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from playwright.sync_api import Page, sync_playwright
 from tornado.websocket import websocket_connect
 
 from tests.dashboards.desk_folder import DeskFolder
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -69,9 +69,7 @@ class Server:
     """A dashboard process on ``store``."""
 
     def __init__(self, store: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._counts = store.with_name(f"reads-{port}")
         environment = {

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from resources.documents import Document, load_document
+from tests.free_port import free_port
 
 PROC = Path("/proc")
 
@@ -35,7 +35,7 @@ class Up:
 
     def __init__(self, folder: Path) -> None:
         self.store, self.home, self.log = folder / "store", folder / "dagster", folder / "up.log"
-        self.dagster_port, dashboard_port = _free_port(), _free_port()
+        self.dagster_port, dashboard_port = free_port(), free_port()
         self.dashboard = f"http://127.0.0.1:{dashboard_port}"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DESK_", "DAGSTER_"))},
@@ -137,12 +137,6 @@ class Up:
         services = self.home / "services"
         files = [self.log, *(sorted(services.iterdir()) if services.is_dir() else [])]
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-3000:]}" for file in files)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(look: Callable[[], Found | None], seconds: float, up: Up, what: str) -> Found:

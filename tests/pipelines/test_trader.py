@@ -28,6 +28,7 @@ from resources.documents import Document, load_document
 from resources.feed import NANOSECONDS, UNITS, FeedError, FeedEvent, FundingSettled
 from resources.store import NotFound, Store, StoreUnavailable
 from tests.faults.watched_store import T, WatchedStore
+from tests.free_port import free_port
 from tests.memory_store import MemoryStore
 from tests.redis_server import needs_redis, redis_server
 from tests.resources.bus_parts import stream_of
@@ -449,7 +450,7 @@ def test_with_redis_without_it_and_with_one_that_is_away_the_store_is_the_same(
 ) -> None:
     stores, close = [MemoryStore() for _ in range(3)], Publisher.close
     with redis_server(tmp_path / "redis") as server:
-        gone = f"redis://127.0.0.1:{_free_port()}/0"
+        gone = f"redis://127.0.0.1:{free_port()}/0"
         for store, url, seconds in zip(stores, ("", server.url, gone), (0.0, DEADLINE_S, 0.0), strict=True):
             # A trader that ends publishes the rest for two seconds at most: a slow machine needs longer.
             monkeypatch.setattr(Publisher, "close", lambda bus, seconds=seconds: close(bus, seconds))
@@ -459,12 +460,6 @@ def test_with_redis_without_it_and_with_one_that_is_away_the_store_is_the_same(
         assert eventually(lambda: streams_complete(client, stores[1]))
         assert stream_of(client, SIGNALS)
     assert arbitrage_objects(stores[0]) == arbitrage_objects(stores[1]) == arbitrage_objects(stores[2])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @needs_redis

@@ -23,6 +23,7 @@ from resources.store import s3 as s3_module
 from resources.store.s3 import S3Store
 from tests.faults.s3_faults import Fault, inject
 from tests.faults.s3_server import BUCKET, s3_here
+from tests.free_port import free_port
 
 _MIB = 1024**2
 
@@ -423,9 +424,7 @@ def test_a_log_taken_away_from_outside_begins_anew(store: S3Store, prefix: str) 
 def unsafe_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """rclone serves a folder as S3, but knows no conditional writes."""
     (tmp_path / BUCKET).mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
+    address = ("127.0.0.1", free_port())
     rclone = Path(sys.executable).with_name("rclone")
     command = [rclone, "serve", "s3", "--auth-key", "access,secret", "--addr", f"127.0.0.1:{address[1]}", tmp_path]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
