@@ -301,8 +301,11 @@ def verify(as_json: bool) -> None:
     if as_json:
         counts = {name: getattr(report, name) for name in ("segments", "rebalances", "log_rows", "days")}
         counts |= {"arbitrage_days": traded.days, "reports": reports.reports}
-        click.echo(simplejson.dumps(counts | {"differences": [each._asdict() for each in differences]}))
+        counts |= {"differences": [each._asdict() for each in differences], "passed_over": traded.passed_over}
+        click.echo(simplejson.dumps(counts))
     else:
+        for sentence in traded.passed_over:
+            click.echo(sentence, err=True)
         for key, what in differences:
             click.echo(f"{key}: {what}")
         click.echo(

@@ -1,8 +1,8 @@
 """Every closed day of paper trading judged from the store alone: what its log leaves is what stands beside it.
 
 The log's chain is followed and its events are folded, from the closing of the day that it says it goes on from. That
-must be what the day closed with, what its documents hold and what was instructed, and the next stored day goes on from
-it. A day under way has not closed and is not judged.
+must be what the day closed with, what its documents hold and what was instructed. A day under way has not closed and
+is not judged.
 
 What is not in the log is judged as far as it goes: the marks of a closing for what they are of, and opportunities that
 the scanner found in the feed for standing behind every entry. ``desk trade --day`` computes a day from its feed again.
@@ -10,10 +10,12 @@ the scanner found in the feed for standing behind every entry. ``desk trade --da
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from assets.arbitrage.instructions import contradictions
+from assets.arbitrage.journal import JournalError
 from assets.arbitrage.session import closing_of, day_key
 from assets.arbitrage.trading_day import FOLDS, ClosedDay, closing_follows, considered, passed_over, unexplained
 from resources.documents import Document
@@ -28,16 +30,19 @@ _OPPORTUNITIES = "opportunities"
 
 @dataclass(frozen=True, slots=True)
 class DaysVerdict:
-    """How many closed days were judged, and what differs."""
+    """How many closed days were judged, what differs, and a sentence for each day that no later one goes on from:
+    every number of it is right, and in no later capital."""
 
     days: int
     differences: tuple[Difference, ...]
+    passed_over: tuple[str, ...]
 
 
 def verify_days(store: Store, progress: Progress = lambda _what, _done, _of: None) -> DaysVerdict:
     """Judge every closed day of every source. Reads only. ``progress`` is told what is under way. Raises StoreError
     where the store itself cannot be read: whatever else stored bytes cause is a difference."""
     found: list[Difference] = []
+    sentences: list[str] = []
     stored = _stored_days(store)
     judged = 0
     for number, (source, day) in enumerate(stored):
@@ -52,8 +57,11 @@ def verify_days(store: Store, progress: Progress = lambda _what, _done, _of: Non
         if closing is not None:
             judged += 1
             with recomputing(day_key(source, day, "log"), found):
-                _judge(store, ClosedDay(store, source.upper(), day, closing), found)
-    return DaysVerdict(judged, tuple(found))
+                closed = ClosedDay(store, source.upper(), day, closing)
+                _judge(store, closed, found)
+                with suppress(JournalError):  # of the next day's log, which is no fault of this day's
+                    sentences += passed_over(closed)
+    return DaysVerdict(judged, tuple(found), tuple(sentences))
 
 
 def _stored_days(store: Store) -> list[tuple[str, str]]:
@@ -75,7 +83,6 @@ def _judge(store: Store, day: ClosedDay, found: list[Difference]) -> None:
         found.append(Difference(log, f"is the log of {day.end.source} {day.end.day}"))
     found += [Difference(log, each) for each in contradictions(store, day.source, day.events)]
     differ("closing", lambda _closing: closing_follows(day))
-    differ("closing", lambda _closing: passed_over(day))
     for name, make in FOLDS.items():
         differ(name, partial(_fold, day, make))
     differ(_OPPORTUNITIES, lambda document: _opportunities(day, document))

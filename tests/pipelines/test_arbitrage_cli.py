@@ -17,10 +17,10 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.session import Session, closing_of, day_key, start_of, stored_events
 from assets.arbitrage.view import live_document, live_key
 from pipelines.arbitrage_cli import monitor, trade
-from pipelines.cli import main
+from pipelines.cli import main, verify
 from pipelines.terminal import FAILED, REFUSED
 from resources.clock import ManualClock
-from resources.documents import dump_document
+from resources.documents import dump_document, load_document
 from resources.store.local import LocalStore
 from tests.trading_parts import DAY, NEXT_DAY, ScriptedFeed, at, desk_of, evenings, stored_log, traded_through
 
@@ -101,6 +101,10 @@ def test_a_day_that_the_next_one_was_begun_without_is_told_of_and_right_by_itsel
     assert result.exit_code == 0, result.output
     assert closing_of(store, "SIMULATED", DAY) is not None
     assert result.stderr.startswith(f"{NEXT_DAY} does not go on from {DAY} but from its starting capital")
+    told = run(verify)
+    assert (told.exit_code, told.stderr) == (0, result.stderr)
+    assert "2 arbitrage days, 0 reports recomputed: 0 differences" in told.stdout
+    assert load_document(run(verify, "--json").stdout.encode())["passed_over"] == [result.stderr.rstrip("\n")]
 
 
 def test_a_live_day_is_judged_without_computing_it_anew(store: LocalStore, scripted: Callable[..., None]) -> None:

@@ -105,20 +105,20 @@ JUDGED = [key for key in sorted(stored()) if THIRD_DAY not in key and key != "re
 
 def test_an_untouched_store_has_no_difference_and_nothing_is_written() -> None:
     store = store_of(stored())
-    assert verify_days(store) == DaysVerdict(3, ())
+    assert verify_days(store) == DaysVerdict(3, (), ())
     assert verify_reports(store, NOW) == ReportsVerdict(2, ())
     assert store.contents() == stored()
 
 
 def test_a_store_that_holds_neither_has_none_of_them() -> None:
-    assert verify_days(MemoryStore()) == DaysVerdict(0, ())
+    assert verify_days(MemoryStore()) == DaysVerdict(0, (), ())
     assert verify_reports(MemoryStore(), NOW) == ReportsVerdict(0, ())
 
 
 def test_a_day_under_way_is_no_difference_and_no_day() -> None:
     only = {key: data for key, data in stored().items() if THIRD_DAY in key}
     assert only
-    assert verify_days(store_of(only)) == DaysVerdict(0, ())
+    assert verify_days(store_of(only)) == DaysVerdict(0, (), ())
 
 
 @pytest.mark.parametrize("key", JUDGED)
@@ -164,9 +164,14 @@ def test_a_day_traded_after_a_later_one_was_begun_is_named_with_both() -> None:
     desk = desk_of(store, ScriptedFeed(evenings(SEED, seconds=SECONDS)))
     for day in (DAY, THIRD_DAY, NEXT_DAY):
         traded_through(desk, day)
-    ((key, what),) = verify_days(store).differences
-    assert key == day_key("simulated", NEXT_DAY, "closing.json")
-    assert what.startswith(f"{THIRD_DAY} does not go on from {NEXT_DAY} but from {DAY}: ")
+    verdict = verify_days(store)
+    assert (verdict.days, verdict.differences) == (3, ())
+    (sentence,) = verdict.passed_over
+    assert sentence.startswith(f"{THIRD_DAY} does not go on from {NEXT_DAY} but from {DAY}: ")
+    store.write(next(iter(store.list(day_key("simulated", THIRD_DAY, "log")))).key, b"{")
+    verdict = verify_days(store)
+    assert verdict.passed_over == ()
+    assert {key for key, _ in verdict.differences} == {day_key("simulated", THIRD_DAY, "log")}
 
 
 @pytest.mark.parametrize("name", ["closing", *FOLDS])
@@ -292,7 +297,7 @@ def test_a_day_that_went_on_after_a_kill_is_recomputed_and_a_changed_instruction
     first.take_instructions()
     first.flush()
     traded_through(desk)
-    assert verify_days(store) == DaysVerdict(1, ())
+    assert verify_days(store) == DaysVerdict(1, (), ())
     (key,) = [key for key in store.contents() if "/instructions/" in key]
     store.write(key, store.read(key).data.replace(b"500", b"600"))
     ((where, what),) = verify_days(store).differences
