@@ -69,7 +69,6 @@ def _judge(desk: "ArbitrageDesk", day: str) -> None:
         violations["closing_follows"] = trading_day.closing_follows(stored)
         if desk.feed.repeatable:
             violations["log_replays"] = trading_day.log_replays(stored)
-        passed_over = trading_day.passed_over(stored)
     except (SessionError, JournalError, LogError) as error:
         click.echo(f"desk: {error}", err=True)
         sys.exit(REFUSED)
@@ -86,7 +85,7 @@ def _judge(desk: "ArbitrageDesk", day: str) -> None:
     ):
         table.add_row(name, value)
     console.print(table)
-    for sentence in passed_over:
+    for sentence in trading_day.passed_over(stored):
         click.echo(sentence, err=True)
     sys.exit(FAILED if any(violations.values()) else 0)
 

@@ -6,7 +6,6 @@ that never changes. Redis says which of them it was filled from.
 
 import logging
 from collections.abc import Sequence
-from datetime import date
 from typing import Any, Final
 
 from assets.arbitrage.events import SessionOpened
@@ -14,7 +13,7 @@ from assets.arbitrage.journal import Journal, JournalError
 from assets.arbitrage.outbox import Outbox
 from assets.arbitrage.portfolio import LogError
 from assets.arbitrage.publication import Publication, log_name
-from assets.arbitrage.session import SessionError, closing_of, day_key, portfolio_before, stored_events
+from assets.arbitrage.session import SessionError, closing_of, day_key, is_day, portfolio_before, stored_events
 from resources.bus import Batch, LaterLog, LogDamaged
 from resources.bus.streams import CONFIRMS, SIGNALS, length_of
 from resources.documents import Document
@@ -87,11 +86,7 @@ class PastDays:
         """The opening of the stored day whose log has that name."""
         source, _, rest = log.partition("/")
         day = rest.partition("/")[0]
-        try:
-            is_day = date.fromisoformat(day).isoformat() == day
-        except ValueError:
-            return None
-        if not is_day or source != self._opened.source.lower():
+        if not is_day(day) or source != self._opened.source.lower():
             return None
         opened = self._opening(day)
         return opened if opened is not None and log_name(opened) == log else None

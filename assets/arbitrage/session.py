@@ -18,6 +18,7 @@ from assets.arbitrage.arbitrage_desk import ArbitrageDesk
 from assets.arbitrage.codec import from_document, listing_from_document, rules_from_document, to_line, value_to_document
 from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import Event, SessionOpened, Valued
+from assets.arbitrage.exchange import touch
 from assets.arbitrage.instructions import TAKEN, Given, given_after, given_again
 from assets.arbitrage.journal import Journal
 from assets.arbitrage.missed_funding import MissedFunding
@@ -87,19 +88,15 @@ def last_closing(store: Store, source: str, before: str) -> Document | None:
     closing = closing_of(store, source, (date.fromisoformat(before) - timedelta(days=1)).isoformat())
     if closing is not None:
         return closing
-    prefix = _folder(source)
-    days = {entry.key.removeprefix(prefix).partition("/")[0] for entry in store.list(prefix)}
-    closings = (closing_of(store, source, day) for day in sorted((day for day in days if day < before), reverse=True))
+    days = {day for day, _ in _stored(store, source) if day < before}
+    closings = (closing_of(store, source, day) for day in sorted(days, reverse=True))
     return next((closing for closing in closings if closing is not None), None)
 
 
 def next_opening(store: Store, source: str, day: str) -> SessionOpened | None:
     """How the first stored day after ``day`` was begun, whether or not it has been closed; None while there is none.
     Raises JournalError when the beginning of its log is damaged."""
-    prefix = _folder(source)
-    # "0" follows "/": nothing of the day itself is listed.
-    found = (entry.key.removeprefix(prefix).split("/") for entry in store.list(prefix, after=f"{prefix}{day}0"))
-    following = next((later for later, *rest in found if rest[:1] == ["log"]), None)
+    following = next((later for later, name in _stored(store, source, after=day) if name == "log"), None)
     if following is None:
         return None
     # Not opened, which would read all of it.
@@ -110,11 +107,27 @@ def next_opening(store: Store, source: str, day: str) -> SessionOpened | None:
 def begun_days(store: Store, source: str, before: str) -> tuple[str, ...]:
     """The days before ``before`` that were begun and not closed, oldest first, since the newest closing. Until they
     are closed the next day would go on from a state without them: what they hold would be forgotten."""
-    prefix, closing = _folder(source), last_closing(store, source, before)
-    closed = "" if closing is None else closing["day"]
-    after = f"{prefix}{closed}0" if closed else ""  # "0" follows "/": nothing of the closed day is listed
-    found = (entry.key.removeprefix(prefix).split("/") for entry in store.list(prefix, after=after))
-    return tuple(sorted({day for day, *rest in found if day < before and rest[:1] == ["log"]}))
+    closing = last_closing(store, source, before)
+    begun = _stored(store, source, after="" if closing is None else closing["day"])
+    return tuple(sorted({day for day, name in begun if day < before and name == "log"}))
+
+
+def is_day(name: str) -> bool:
+    """Whether a folder's name is that of a day: what else people put beside the days is none."""
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
+
+
+def _stored(store: Store, source: str, *, after: str = "") -> Iterator[tuple[str, str]]:
+    """What is stored of the days after ``after``, a day: (day, name of the object or its folder), by day."""
+    folder = _folder(source)
+    # "0" follows "/": nothing of that day is listed.
+    for entry in store.list(folder, after=f"{folder}{after}0" if after else ""):
+        day, _, rest = entry.key.removeprefix(folder).partition("/")
+        if is_day(day):
+            yield day, rest.partition("/")[0]
 
 
 def _folder(source: str) -> str:
@@ -194,7 +207,7 @@ def closing_marks(engine: Engine) -> Document:
             (Leg.SHORT, (trade.short_exchange, trade.short_symbol)),
         ):
             top = exchange.top(places[place]) if place in places else None
-            price = None if top is None else from_units(top.bid if leg is Leg.LONG else top.ask)
+            price = None if top is None else from_units(touch(top, leg.closing_side))
             if portfolio.holding(trade.id, leg).quantity:
                 marks[":".join(place)] = price
     return marks

@@ -14,7 +14,7 @@ from assets.arbitrage.codec import rules_from_document, to_line, value_to_docume
 from assets.arbitrage.engine import Engine
 from assets.arbitrage.events import EntryRefused, Event, SessionOpened, TradeProposed
 from assets.arbitrage.instructions import contradictions, given_again
-from assets.arbitrage.journal import Journal
+from assets.arbitrage.journal import Journal, JournalError
 from assets.arbitrage.metrics import DayTally, portfolio_metrics
 from assets.arbitrage.model import Leg
 from assets.arbitrage.performance import performance_record
@@ -304,9 +304,12 @@ def passed_over(day: ClosedDay) -> list[str]:
     """A sentence where the next stored day had been begun before this one was closed and does not go on from it: its
     capital, and that of every day since, is without what this one left. Recorded days are each of their own.
 
-    Raises JournalError when the next day's log cannot be read.
+    A sentence too where the next day's log cannot be read, which is no fault of this day's.
     """
-    following = None if day.source == "RECORDED" else next_opening(day.store, day.source, day.day)
+    try:
+        following = None if day.source == "RECORDED" else next_opening(day.store, day.source, day.day)
+    except JournalError as error:
+        return [f"what the next stored day goes on from is not known: {error}"]
     if following is None or following.carried_day >= day.day:
         return []
     basis = following.carried_day or "its starting capital"

@@ -8,15 +8,12 @@ What is not in the log is judged as far as it goes: the marks of a closing for w
 the scanner found in the feed for standing behind every entry. ``desk trade --day`` computes a day from its feed again.
 """
 
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from assets.arbitrage.instructions import contradictions
-from assets.arbitrage.journal import JournalError
-from assets.arbitrage.session import closing_of, day_key
+from assets.arbitrage.session import closing_of, day_key, is_day
 from assets.arbitrage.trading_day import FOLDS, ClosedDay, closing_follows, considered, passed_over, unexplained
 from resources.documents import Document
 from resources.store import Store
@@ -24,7 +21,6 @@ from resources.store.differences import Difference, Progress, recomputing, unlik
 from resources.store.once import find
 
 _FOLDER = "arbitrage/"
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OPPORTUNITIES = "opportunities"
 
 
@@ -59,15 +55,14 @@ def verify_days(store: Store, progress: Progress = lambda _what, _done, _of: Non
             with recomputing(day_key(source, day, "log"), found):
                 closed = ClosedDay(store, source.upper(), day, closing)
                 _judge(store, closed, found)
-                with suppress(JournalError):  # of the next day's log, which is no fault of this day's
-                    sentences += passed_over(closed)
+                sentences += passed_over(closed)
     return DaysVerdict(judged, tuple(found), tuple(sentences))
 
 
 def _stored_days(store: Store) -> list[tuple[str, str]]:
     """(source as its folder is named, day), oldest first of each source."""
     parts = (entry.key.removeprefix(_FOLDER).split("/") for entry in store.list(_FOLDER))
-    return sorted({(each[0], each[1]) for each in parts if len(each) > 2 and _DAY.fullmatch(each[1])})
+    return sorted({(each[0], each[1]) for each in parts if len(each) > 2 and is_day(each[1])})
 
 
 def _judge(store: Store, day: ClosedDay, found: list[Difference]) -> None:

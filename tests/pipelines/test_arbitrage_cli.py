@@ -105,6 +105,10 @@ def test_a_day_that_the_next_one_was_begun_without_is_told_of_and_right_by_itsel
     assert (told.exit_code, told.stderr) == (0, result.stderr)
     assert "2 arbitrage days, 0 reports recomputed: 0 differences" in told.stdout
     assert load_document(run(verify, "--json").stdout.encode())["passed_over"] == [result.stderr.rstrip("\n")]
+    store.write(next(iter(store.list(day_key("SIMULATED", NEXT_DAY, "log")))).key, b"{")
+    again = run(trade, "--day", DAY)
+    assert (again.exit_code, again.stdout) == (0, result.stdout)
+    assert again.stderr.startswith("what the next stored day goes on from is not known: ")
 
 
 def test_a_live_day_is_judged_without_computing_it_anew(store: LocalStore, scripted: Callable[..., None]) -> None:

@@ -184,6 +184,15 @@ def test_a_day_under_way_was_begun_before_too() -> None:
     assert sentence.startswith(f"{THIRD_DAY} does not go on from {DAY} but from its starting capital")
 
 
+def test_what_people_put_beside_the_days_is_none() -> None:
+    """A copy of a day's folder would be a day that was begun, and never closed."""
+    store = MemoryStore()
+    closed(store, DAY)
+    for entry in list(store.list(day_key("simulated", DAY, ""))):
+        store.write(entry.key.replace(DAY, f"{DAY}_backup"), store.read(entry.key).data)
+    assert said_of(closed(store, DAY, NEXT_DAY)) == []
+
+
 def test_recorded_days_go_on_from_none_and_pass_none_over() -> None:
     recorded = ScriptedFeed(evenings(SEED), source="RECORDED", recorded=(DAY, NEXT_DAY))
     assert said_of(closed(MemoryStore(), NEXT_DAY, DAY, source=recorded)) == []
