@@ -176,11 +176,14 @@ def test_check_refuses_a_filesystem_where_two_can_create(store: LocalStore, monk
         store.check()
 
 
-def test_a_filesystem_without_links_is_unavailable(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+@pytest.mark.parametrize("call", ["link", "utime"])
+def test_a_filesystem_without_what_a_write_needs_is_unavailable(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(local_module.os, "link", fail)
+    monkeypatch.setattr(local_module.os, call, fail)
     with pytest.raises(StoreUnavailable, match="writable"):
         store.check()
 
