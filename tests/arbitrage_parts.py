@@ -183,7 +183,7 @@ class LogWriter:
             "purpose": purpose,
             "exchange": "binance" if leg is Leg.LONG else "bybit",
             "symbol": "BTCUSDT",
-            "side": leg.opening_side if opens else leg.opening_side.opposite,
+            "side": leg.opening_side if opens else leg.closing_side,
             "order_type": order_type,
             "price": Decimal(price),
             "size": Decimal(size),

@@ -55,7 +55,7 @@ from assets.arbitrage.model import (
     Purpose,
     TradeStatus,
 )
-from assets.arbitrage.open_trade import OpenLeg, OpenOrder, OpenTrade, Stage, places
+from assets.arbitrage.open_trade import SQUARED, OpenLeg, OpenOrder, OpenTrade, Stage, places
 from assets.arbitrage.portfolio import Portfolio
 from assets.arbitrage.recovery import restored
 from assets.arbitrage.rules import Rules
@@ -79,7 +79,6 @@ from resources.feed import (
 
 _TRADES = UUID("5a0c2f5e-6f0b-5d0e-9a53-0b7f3c1d4e21")  # the name space of trade ids
 _MINUTE = 60 * NANOSECONDS
-_SQUARED = 20  # decimals of a price times a size, both in integer units
 
 
 class Engine:
@@ -683,7 +682,7 @@ class Engine:
                 value = leg.held * price
                 fee = value * to_units(leg.listing.taker_fee)
                 money += (leg.leg.opening_side.sign * value - leg.cash) * UNITS - fee
-        unrealized = None if missing else posted(Decimal(money).scaleb(-_SQUARED - 10, context=EXACT))
+        unrealized = None if missing else posted(Decimal(money).scaleb(-SQUARED - 10, context=EXACT))
         portfolio = self.portfolio
         self._emit(
             Valued(
@@ -802,4 +801,4 @@ class Engine:
 
 def _money(squared: int) -> Decimal:
     """A price times a size, both in integer units, in quote currency."""
-    return Decimal(squared).scaleb(-_SQUARED, context=EXACT)
+    return Decimal(squared).scaleb(-SQUARED, context=EXACT)

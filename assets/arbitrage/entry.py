@@ -1,6 +1,6 @@
 """Whether an opportunity is entered, which leg goes first, and what the trade is expected to earn.
 
-Judged from the two books, the rates and the rules, and nothing else.
+Judged from the two books, the rates, the capital that is available and the rules, and nothing else.
 """
 
 from collections.abc import Sequence

@@ -20,10 +20,6 @@ class OrderSide(StrEnum):
     SHORT = "Short"
 
     @property
-    def opposite(self) -> "OrderSide":
-        return OrderSide.SHORT if self is OrderSide.LONG else OrderSide.LONG
-
-    @property
     def sign(self) -> int:
         return 1 if self is OrderSide.LONG else -1
 

@@ -16,6 +16,8 @@ from assets.arbitrage.sizing import common_grid
 from assets.arbitrage.timers import Handle
 from resources.feed import UNITS, Listing, to_units
 
+SQUARED = 20  # decimals of a price times a size, both in integer units
+
 
 class Stage(Enum):
     """Where a trade stands: on its way in, held, or on its way out."""

@@ -5,10 +5,8 @@ from fractions import Fraction
 
 from assets.accounting.precision import EXACT
 from assets.arbitrage.model import Leg, PaperTrade, Purpose, SimulatedOrder, TradeStatus
-from assets.arbitrage.open_trade import OpenLeg, OpenTrade, Pair, Stage
+from assets.arbitrage.open_trade import SQUARED, OpenLeg, OpenTrade, Pair, Stage
 from resources.feed import Listing, to_units
-
-_SQUARED = 20  # decimals of a price times a size, both in integer units
 
 
 def restored(
@@ -57,7 +55,7 @@ def _restore_order(trade: OpenTrade, leg: OpenLeg, order: SimulatedOrder) -> Non
         leg.plan = to_units(order.price)
     if order.filled_at is None:
         return
-    size, notional = to_units(order.filled_size), int(order.filled_notional.scaleb(_SQUARED, context=EXACT))
+    size, notional = to_units(order.filled_size), int(order.filled_notional.scaleb(SQUARED, context=EXACT))
     opening = order.side is leg.leg.opening_side
     # Hedges of the entry open or unwind, those of the exit close: what is of the other phase was counted then.
     of_phase = order.purpose is Purpose.UNWIND or (order.purpose is Purpose.HEDGE and opening)
