@@ -249,7 +249,8 @@ class BacktestEngine:
         self._looked = until
 
     def _not_recorded(self) -> tuple[tuple[datetime, str], ...]:
-        """The settlements due on what was held for whose period the market has none: no record is not a rate of 0."""
+        """The ends of eight hours at which something was held and in which the market has no settlement at all: no
+        record is not a rate of 0. Of a contract that settles more often one that is missing between is not seen."""
         if not self._due:
             return ()
         first, last = self._due[0][0] - PERIOD, self._due[-1][0] + DELAY

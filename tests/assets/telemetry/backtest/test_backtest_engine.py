@@ -226,12 +226,13 @@ HOUR = 60 * MINUTE
         ([4, 8, 12, 16], []),
         ([6, 12], []),  # not at the usual hours: within each period all the same
         ([8 + 0.001 / 3600, 16 + 5 / 3600], []),  # published a moment later
+        ([1, 2, 3, 8, 10], []),  # of a contract that settles more often a hole is not seen
         ([8], [16]),
         ([0, 16], [8]),
         ([], [8, 16]),
     ],
 )
-def test_a_settlement_that_was_due_on_what_is_held_and_is_not_recorded_is_named(
+def test_eight_hours_in_which_no_settlement_is_recorded_of_what_is_held_at_their_end_are_named(
     settled: list[float], missing: list[int]
 ) -> None:
     paths = {"BTCUSDT": flat("100", 17 * 60), "ETHUSDT": flat("80", 17 * 60)}
