@@ -8,14 +8,14 @@ from datetime import time as time_of_day
 from decimal import Decimal
 from pathlib import Path
 
-from assets.accounting.funding import DELAY, Due, said_unbooked, unbooked
+from assets.accounting.funding import Lack, said_unbooked
 from assets.desk.artifacts import INBOX
 from assets.desk.desk import Desk, paper_venue
 from assets.desk.detection import look
 from assets.desk.history import compact
 from assets.desk.rebalance import ClockBehind, ExecutionBusy, RebalanceRefused, run_rebalance
 from assets.desk.signal import trading_day_of_name
-from assets.desk.tick import FUNDING_LATE, Ticker, TickResult
+from assets.desk.tick import Ticker, TickResult
 from assets.desk.value_log import MINUTE, minute_of
 from assets.desk.verify import verify
 from resources.clock import ManualClock
@@ -67,7 +67,7 @@ def replay(
     waiting, notices = _landings(signals, start, end)
     minutes = int((end - start) / MINUTE) + 1
     ticker, last, executed = Ticker(desk), None, 0
-    unpaid: list[Due] = []
+    unpaid: list[Lack] = []
     began = time.perf_counter()
     for minute in range(minutes):
         clock.move_to(start + minute * MINUTE)
@@ -80,9 +80,8 @@ def replay(
     ticks_per_second = minutes / (time.perf_counter() - began)
     if last is None or last.valuation is None:
         raise MarketError(f"replay: no minute between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} could be valued")
-    # What a ticker would still look for is all that a recording will ever have.
-    unpaid += unbooked(desk.ledger().book(), clock.now() - FUNDING_LATE, clock.now() - DELAY)
-    notices += said_unbooked(unpaid)
+    # What a ticker would still look for a recording does not get any more.
+    notices += said_unbooked([*unpaid, *ticker.unbooked_yet()])
     compact(desk.store, clock.now().date())
     report = verify(desk, step)
     return Replayed(

@@ -14,8 +14,8 @@ from datetime import datetime
 import dagster as dg
 
 from assets import metadata
-from assets.accounting.book import LedgerError
-from assets.accounting.funding import said_unbooked
+from assets.accounting.book import MEMORY, LedgerError
+from assets.accounting.funding import Lack, said_unbooked
 from assets.desk.assets import latest_prices, portfolio_value_log
 from assets.desk.desk import Desk
 from assets.desk.tick import Ticker, TickResult
@@ -71,16 +71,20 @@ def dagster_report() -> Report:
 def run(desk: Desk, report: Report, stop: threading.Event) -> None:
     """Tick at every multiple of ``tick_seconds`` until ``stop`` is set.
 
-    A tick that fails is logged and leaves its minute missing; the next one tries again with a fresh ticker.
+    A tick that fails is logged and leaves its minute missing; the next one tries again with a fresh ticker, which
+    judges the funding of the last days again: what was said of it here is not said again.
     """
     ticker: Ticker | None = None
+    said: set[Lack] = set()
     while not stop.is_set():
         try:
             ticker = ticker or Ticker(desk)
             result = ticker.tick()
             log.info("%s %s %s", to_iso(result.timestamp), result.status, result.reason)
-            for missing in said_unbooked(result.funding_unbooked):
-                log.warning(missing)
+            missing = set(result.funding_unbooked) - said
+            for sentence in said_unbooked(missing):
+                log.warning(sentence)
+            said = {lack for lack in said | missing if lack.time > result.timestamp - MEMORY}
             _report(report, result)
         except (StoreError, MarketError, LedgerError) as error:
             log.error("tick failed: %s: %s", type(error).__name__, error)

@@ -88,7 +88,7 @@ def test_every_identity_holds_at_every_minute_of_thirty_recorded_days(capsys: py
         seconds += time.perf_counter() - began
         ticks += 1
         assert result.status == "logged", result
-        missing |= {due for due, _ in result.funding_unbooked}
+        missing |= {lack.time for lack in result.funding_unbooked}
         row, state = result.row, result.valuation
         assert row is not None
         assert state is not None

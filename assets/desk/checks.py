@@ -12,7 +12,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets import metadata
-from assets.accounting.funding import Due, said_unbooked, unbooked
+from assets.accounting.funding import Lack, said_unbooked, unbooked
 from assets.accounting.instrument import parse_exchange_info
 from assets.accounting.pnl import logged_portfolio_value
 from assets.desk.artifacts import LATEST_EXECUTED, LATEST_PRICES, REBALANCES, audit_key, filters_key
@@ -223,10 +223,11 @@ def prices_recent(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=portfolio_value_history)
 def funding_booked(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
-    """Funding was booked for each eight hours at whose end something was held, in the 48 hours before the newest tick;
-    what is not recorded is no rate of 0 and is named."""
+    """Something was booked in each eight hours at whose end a contract was held, in the 48 hours before the newest
+    tick; where nothing was, that is no rate of 0 and is named. From the ledger alone: one settlement that is missing
+    between others of these hours is not seen, and one told without a usable rate is named by the ticker."""
     document = find(desk.store, LATEST_PRICES)
-    missing: list[Due] = []
+    missing: list[Lack] = []
     if document is not None:
         newest = from_iso(document["timestamp_utc"])
         # What is younger is still looked for, and waits while a rebalance is under way.

@@ -5,7 +5,7 @@ latest prices (overwritten), then the marks row, then the log row computed from 
 writer of the same minute finds the marks row and computes the identical log row, and only one of them lands.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,14 +13,14 @@ from functools import partial
 from typing import Literal
 
 from assets.accounting.book import MEMORY, Book
-from assets.accounting.funding import Due, payments, unbooked
+from assets.accounting.funding import DELAY, UNANSWERED, UNUSABLE, Lack, payments, unbooked
 from assets.accounting.marks import sift
 from assets.accounting.pnl import MissingMark, Valuation, valuation
 from assets.desk.artifacts import EXECUTION, LATEST_PRICES, PORTFOLIO_VALUE_LOG
 from assets.desk.desk import Desk
 from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, minute_of_line, next_seq
 from resources.documents import Document, dump_document, dump_line, from_iso, to_iso, to_isos
-from resources.market import Mark, MarketError
+from resources.market import FundingRate, Mark, MarketError
 from resources.store import NotFound
 from resources.store.once import find
 
@@ -81,7 +81,8 @@ def value(book: Book, prices: Prices) -> MarksRow:
 class TickResult:
     """What a tick did. ``status``: ``logged``; ``already_logged`` (this minute has its row, whoever wrote it);
     ``clock_behind_log`` (our clock stepped back behind the log, nothing written); ``no_value`` with ``reason``.
-    ``funding_unbooked``: settlements that were due on what was held and that no longer are looked for, each once."""
+    ``funding_unbooked``: what is known not to be booked and no longer is looked for, and what the market does not
+    answer about an hour after it was due; one ticker names each of these once."""
 
     status: Literal["logged", "already_logged", "clock_behind_log", "no_value"]
     timestamp: datetime
@@ -90,7 +91,18 @@ class TickResult:
     refused: Mapping[str, str]
     funding_posted: int
     reason: str = ""
-    funding_unbooked: tuple[Due, ...] = ()
+    funding_unbooked: tuple[Lack, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at what was settled. ``checked``: until when all of it is booked or named by now. ``named``: until when
+    what is not booked is named, be it that the market does not answer."""
+
+    posted: int
+    missing: tuple[Lack, ...]
+    checked: datetime | None
+    named: datetime | None
 
 
 class Ticker:
@@ -101,7 +113,8 @@ class Ticker:
         self._ledger = desk.ledger()
         self._last_valid = _stored_marks(desk)
         self._funding_checked: datetime | None = None
-        self._funding_judged: datetime | None = None
+        self._funding_named: datetime | None = None
+        self._unusable: list[FundingRate] = []
 
     def tick(self) -> TickResult:
         """Value the portfolio now and log it, unless this minute is logged already."""
@@ -109,7 +122,7 @@ class Ticker:
         now = desk.clock.now()
         if minute_of_line(last_log_line(desk)) > minute_of(now):
             # What our clock said when it looked for settlements was wrong.
-            self._funding_checked = self._funding_judged = None
+            self._funding_checked = self._funding_named = None
             return TickResult("clock_behind_log", now, None, None, {}, 0)
         raw = desk.market.marks(now)
         sifted = sift(raw, now, timedelta(seconds=desk.settings.stale_mark_seconds))
@@ -117,13 +130,27 @@ class Ticker:
         book = self._ledger.book()
         refused = {s: sifted.reason(s) for s in (*sifted.refused, *book.positions) if sifted.reason(s)}
         prices = Prices(now, self._last_valid, refused, desk.market.name)
-        funding, unbooked = self._post_funding(book, now)
-        said = partial(TickResult, timestamp=now, refused=refused, funding_posted=funding, funding_unbooked=unbooked)
+        look = self._post_funding(book, now)
+        said = partial(
+            TickResult, timestamp=now, refused=refused, funding_posted=look.posted, funding_unbooked=look.missing
+        )
+        result = self._log_value(book, prices, said)
+        # Last of all, since what a tick that fails finds is told to nobody.
+        self._funding_checked, self._funding_named = look.checked, look.named
+        return result
+
+    def unbooked_yet(self) -> tuple[Lack, ...]:
+        """What is not booked and was still looked for at the last tick: where a recording is over, it has no more."""
+        now = self._desk.clock.now()
+        return self._missing(self._ledger.book(), self._funding_named or now - _FUNDING_LOOKBACK, now - DELAY, now)
+
+    def _log_value(self, book: Book, prices: Prices, said: Callable[..., TickResult]) -> TickResult:
+        """Store the prices, and the value of ``book`` at them unless this minute has its row."""
         if not book.positions.keys() <= self._last_valid.keys():
             # Another ticker may have seen a mark of what we hold and never saw priced.
-            self._last_valid = _stored_marks(desk) | self._last_valid
+            self._last_valid = _stored_marks(self._desk) | self._last_valid
             prices = replace(prices, marks=self._last_valid)
-        desk.store.write(LATEST_PRICES, dump_document(prices.document()))
+        self._desk.store.write(LATEST_PRICES, dump_document(prices.document()))
         try:
             marks = self._claim_minute(value(book, prices))
         except MissingMark as error:
@@ -139,30 +166,33 @@ class Ticker:
         behind = newest > minute_of(marks.timestamp)
         return said("clock_behind_log" if behind else "already_logged", row=None, valuation=state)
 
-    def _post_funding(self, book: Book, now: datetime) -> tuple[int, tuple[Due, ...]]:
-        """Post every settlement published since the last look; ids make a repeated look harmless. Returns how many,
-        and what is missing by now.
+    def _post_funding(self, book: Book, now: datetime) -> _Look:
+        """Post every settlement published since the last look; ids make a repeated look harmless.
 
         A rebalance under way may still post fills dated before a settlement, so those wait until it is done. A market
-        that does not answer costs nothing but time: the next look goes back as far.
+        that does not answer costs nothing but time: the next look goes back as far, and what it has not got is judged
+        when it answers. That it does not is named an hour after something was due.
         """
-        since = self._funding_checked or now - _FUNDING_LOOKBACK
+        oldest, late = now - _FUNDING_LOOKBACK, now - FUNDING_LATE
+        since = max(self._funding_checked or oldest, oldest)
         try:
             rates = self._desk.market.funding(book.recently_held(), since, now)
         except MarketError:
-            return 0, self._unbooked(book, now)
-        paid, _unusable = payments(book, rates)
+            after = max(self._funding_named or oldest, oldest)
+            return _Look(0, tuple(unbooked(book, after, late, why=UNANSWERED)), self._funding_checked, late)
+        paid, self._unusable = payments(book, rates)
         executing = find(self._desk.store, EXECUTION) if paid else None
         if executing is not None and executing["state"] == "executing":
-            return len(self._ledger.post(e for e in paid if e.time < from_iso(executing["started_utc"]))), ()
-        self._funding_checked = now - FUNDING_LATE
-        return len(self._ledger.post(paid)), self._unbooked(book, now)
+            posted = len(self._ledger.post(e for e in paid if e.time < from_iso(executing["started_utc"])))
+            return _Look(posted, (), self._funding_checked, self._funding_named)
+        posted = len(self._ledger.post(paid))
+        return _Look(posted, self._missing(book, since, late, late), late, late)
 
-    def _unbooked(self, book: Book, now: datetime) -> tuple[Due, ...]:
-        """What was due, is late and was not judged before."""
-        after = self._funding_judged or now - _FUNDING_LOOKBACK
-        self._funding_judged = now - FUNDING_LATE
-        return tuple(unbooked(book, after, self._funding_judged))
+    def _missing(self, book: Book, after: datetime, ended: datetime, told: datetime) -> tuple[Lack, ...]:
+        """Of what was due since ``after``: the periods ended by ``ended`` without a payment, and the settlements told
+        by ``told`` that nothing can be booked of."""
+        unusable = (Lack(rate.time, rate.symbol, UNUSABLE) for rate in self._unusable if after < rate.time <= told)
+        return (*unbooked(book, after, ended, self._unusable), *unusable)
 
     def _claim_minute(self, wanted: MarksRow) -> MarksRow | None:
         """Store the marks row of this minute, or find the one already stored; None when the clock stepped back."""

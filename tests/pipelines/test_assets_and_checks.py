@@ -548,7 +548,7 @@ def test_standing_checks_notice_a_stopped_ticker_and_a_late_signal(parts: Parts,
     assert verdicts(upkeep(parts, instance))["signal_not_late"] is False
 
 
-def test_a_standing_check_names_the_settlements_that_nothing_was_booked_of(
+def test_a_standing_check_names_the_eight_hours_in_which_nothing_was_booked_of_what_was_held(
     parts: Parts, instance: dg.DagsterInstance
 ) -> None:
     execute(parts, instance, detected(parts))
@@ -557,7 +557,11 @@ def test_a_standing_check_names_the_settlements_that_nothing_was_booked_of(
     parts.clock.move_to(datetime(2026, 11, 20, 8, 30, tzinfo=UTC))
     parts.tick()
     assert verdicts(upkeep(parts, instance))["funding_booked"] is True, "it is still looked for"
-    parts.clock.move_to(datetime(2026, 11, 20, 11, tzinfo=UTC))
+    longest = timedelta(hours=1, minutes=parts.settings.max_rebalance_minutes)
+    parts.clock.move_to(datetime(2026, 11, 20, 8, tzinfo=UTC) + longest - timedelta(seconds=1))
+    parts.tick()
+    assert verdicts(upkeep(parts, instance))["funding_booked"] is True, "a rebalance may be under way, and it waits"
+    parts.clock.move_to(datetime(2026, 11, 20, 8, tzinfo=UTC) + longest)
     parts.tick()
     result = upkeep(parts, instance)
     (evaluation,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "funding_booked")

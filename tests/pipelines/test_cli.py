@@ -654,6 +654,27 @@ def test_a_replay_says_which_funding_is_not_recorded(desk: Desk, tmp_path: Path)
     ]
 
 
+def test_a_replay_says_what_its_ticker_named_long_before_the_end_and_each_reason_once(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Of ten hours: one symbol has nothing, the other no usable rate, not even at the very end."""
+    bars = _bars(tmp_path, minutes=10 * 60)
+    (bars / "funding").mkdir()
+    (bars / "funding" / "BTCUSDT.csv").write_text(
+        "timestamp_utc,funding_rate\n2026-01-15T07:00:00+00:00,0.0001\n2026-01-15T08:00:00+00:00,NaN\n"
+        "2026-01-15T10:00:00+00:00,NaN\n"
+    )
+    signals = _signals(tmp_path, "signal_20260114-2355.csv")
+    result = desk("replay", bars, "--signals", signals, "--into", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        "funding of BTCUSDT: 2 not booked, from 2026-01-15T08:00 to 2026-01-15T10:00 UTC: without a usable rate "
+        "or mark",
+        "funding of ETHUSDT: 1 not booked, from 2026-01-15T08:00 to 2026-01-15T08:00 UTC: not recorded, or without a "
+        "usable rate or mark",
+    ]
+
+
 def test_the_installed_command_is_this_one() -> None:
     from importlib.metadata import entry_points
 

@@ -13,7 +13,7 @@ import pytest
 from assets.desk.tick import Ticker, TickResult
 from pipelines.ticker import DagsterReport, dagster_report, run, seconds_to_next
 from resources.clock import ManualClock
-from resources.market import Mark, MarketError
+from resources.market import FundingRate, Mark, MarketError
 from resources.store import Line, StoreUnavailable
 from tests.desk_parts import START, Parts, ScriptedMarket, market_of
 from tests.memory_store import MemoryStore
@@ -104,6 +104,51 @@ def test_funding_that_nobody_recorded_is_a_warning(parts: Parts, caplog: pytest.
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         "funding of BTCUSDT: 1 not booked, from 2026-11-20T08:00 to 2026-11-20T08:00 UTC: not recorded, or without a "
         "usable rate or mark"
+    ]
+
+
+def test_what_is_missing_is_said_once_whatever_fails_meanwhile(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """A tick that fails is followed by a fresh ticker, which judges the last days again."""
+    parts.tick()
+    parts.clock.sleep(60)
+    parts.execute({"BTC_USDT": ("1", 1), "ETH_USDT": ("1", 1)})
+    parts.market.rates = [FundingRate("ETHUSDT", START.replace(hour=8, minute=0, second=0), Decimal("NaN"), None)]
+    parts.clock.move_to(START.replace(hour=9, minute=1))
+    assert isinstance(parts.store, Failing)
+    store = parts.store
+
+    class Failures(Stop):
+        def wait(self, timeout: float | None = None) -> bool:
+            stopped = super().wait(timeout)
+            store.broken = parts.clock.now().minute % 2 == 1
+            return stopped
+
+    run(parts.desk(), Heard(), Failures(parts.clock, 5))
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "funding of BTCUSDT: 1 not booked, from 2026-11-20T08:00 to 2026-11-20T08:00 UTC: not recorded, or without a "
+        "usable rate or mark",
+        "funding of ETHUSDT: 1 not booked, from 2026-11-20T08:00 to 2026-11-20T08:00 UTC: without a usable rate "
+        "or mark",
+    ]
+
+
+def test_a_market_that_does_not_answer_for_funding_is_one_warning_for_all_contracts(
+    parts: Parts, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.tick()
+    parts.clock.sleep(60)
+    parts.execute({"BTC_USDT": ("1", 1), "ETH_USDT": ("1", 1)})
+
+    def silent(*_: object) -> list[FundingRate]:
+        raise MarketError("fundingRate did not answer")
+
+    monkeypatch.setattr(parts.market, "funding", silent)
+    parts.clock.move_to(START.replace(hour=9, minute=1))
+    tick_on(parts, 3)
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "funding of 2 contracts: 2 not booked, from 2026-11-20T08:00 to 2026-11-20T08:00 UTC: the market does not "
+        "answer which funding was settled; it is asked again each minute"
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assets.accounting.book import Book
 from assets.accounting.events import Fill, funded_symbol, funding_id
-from assets.accounting.funding import payments, said_unbooked, unbooked
+from assets.accounting.funding import DELAY, UNANSWERED, UNUSABLE, Lack, payments, said_unbooked, unbooked
 from resources.market import FundingRate
 
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -39,7 +39,7 @@ def paid(book: Book, *rates: FundingRate) -> Book:
 
 
 def missing(book: Book, hours: int = 24) -> list[str]:
-    return [f"{symbol} {due:%H:%M}" for due, symbol in unbooked(book, MIDNIGHT, MIDNIGHT + hours * HOUR)]
+    return [f"{symbol} {due:%H:%M}" for due, symbol, _ in unbooked(book, MIDNIGHT, MIDNIGHT + hours * HOUR)]
 
 
 def test_longs_pay_and_shorts_receive_a_positive_rate_on_what_was_held_before_it() -> None:
@@ -80,6 +80,42 @@ def test_a_contract_that_settles_more_often_and_a_moment_late_misses_nothing(eve
     assert missing(paid(book, *(told(MIDNIGHT + hour * HOUR + late) for hour in range(0, 25, every)))) == []
 
 
+def test_of_a_contract_that_settles_more_often_a_hole_in_eight_hours_is_not_seen_and_eight_hours_without_any_are() -> (
+    None
+):
+    """No interval is guessed: an exchange changes it from one settlement to the next."""
+    book = paid(held(bought(50, MIDNIGHT)), *(told(MIDNIGHT + hour * HOUR) for hour in (1, 2, 5, 17)))
+    assert missing(book) == ["AUSDT 16:00"]
+
+
+def test_a_minute_after_a_period_its_settlement_may_still_come_and_is_none_of_the_next() -> None:
+    book = paid(held(bought(50, MIDNIGHT - HOUR)), told(MIDNIGHT + DELAY))
+    assert [lack.time for lack in unbooked(book, MIDNIGHT - MOMENT, MIDNIGHT + 8 * HOUR)] == [MIDNIGHT + 8 * HOUR]
+    later = paid(held(bought(50, MIDNIGHT - HOUR)), told(MIDNIGHT + DELAY + MOMENT))
+    assert [lack.time for lack in unbooked(later, MIDNIGHT - MOMENT, MIDNIGHT + 8 * HOUR)] == [MIDNIGHT]
+
+
+def test_a_period_that_a_settlement_without_a_usable_rate_ends_is_not_missing_besides() -> None:
+    book, end = held(bought(50, MIDNIGHT), bought(50, MIDNIGHT, "BUSDT")), MIDNIGHT + 8 * HOUR
+    for at in (end, end + MOMENT, end + DELAY):
+        assert unbooked(book, MIDNIGHT, end, [told(at, "NaN")]) == unbooked(book, MIDNIGHT, end)[1:]
+    for at in (end - MOMENT, end + DELAY + MOMENT):
+        assert unbooked(book, MIDNIGHT, end, [told(at, "NaN")]) == unbooked(book, MIDNIGHT, end)
+
+
+def test_what_the_book_knows_is_not_searched_for_what_was_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was held is asked of all that the book remembers, and in the hour after a settlement each minute."""
+    rates = [told(MIDNIGHT + 8 * number * HOUR, symbol=symbol) for number in (1, 2, 3) for symbol in ("AUSDT", "BUSDT")]
+    book = paid(held(bought(50, MIDNIGHT), bought(50, MIDNIGHT, "BUSDT")), *rates[:-1])
+    asked = []
+    monkeypatch.setattr(Book, "held_before", lambda _book, *what: asked.append(what) or Decimal(50))
+    payments(book, rates)
+    assert asked == [("BUSDT", MIDNIGHT + 24 * HOUR)]
+    asked.clear()
+    assert missing(book) == ["BUSDT 00:00"]
+    assert asked == [("BUSDT", MIDNIGHT + 24 * HOUR)]
+
+
 def test_nothing_is_due_on_what_was_not_held_at_the_end_of_a_period() -> None:
     at = MIDNIGHT + 8 * HOUR
     assert missing(held(bought(50, MIDNIGHT), bought(-50, at - MOMENT))) == []
@@ -99,7 +135,7 @@ def test_of_every_period_a_payment_is_booked_or_its_lack_is_named(
     fills = [bought(quantity, MIDNIGHT + hour * HOUR + MOMENT * n) for n, (hour, quantity) in enumerate(sorted(trades))]
     book = paid(held(*fills), *(told(MIDNIGHT + 8 * number * HOUR) for number in sorted(recorded)))
     booked = set(book.settlements().get("AUSDT", []))
-    named = {due for due, _ in unbooked(book, MIDNIGHT, MIDNIGHT + 48 * HOUR)}
+    named = {lack.time for lack in unbooked(book, MIDNIGHT, MIDNIGHT + 48 * HOUR)}
     for number in range(1, 7):
         due = MIDNIGHT + 8 * number * HOUR
         owed = sum(fill.quantity for fill in fills if fill.time < due) != 0
@@ -113,6 +149,16 @@ def test_what_is_missing_is_said_once_for_each_symbol() -> None:
         "usable rate or mark",
         "funding of BUSDT: 2 not booked, from 2026-11-20T16:00 to 2026-11-21T00:00 UTC: not recorded, or without a "
         "usable rate or mark",
+    ]
+
+
+def test_another_reason_is_another_sentence_and_a_silent_market_is_one_of_all_contracts() -> None:
+    lacks = [Lack(MIDNIGHT + hour * HOUR, "AUSDT", UNUSABLE) for hour in (3, 4)]
+    silent = [Lack(MIDNIGHT + hour * HOUR, symbol, UNANSWERED) for hour in (8, 16) for symbol in ("AUSDT", "BUSDT")]
+    assert said_unbooked([*lacks, *silent]) == [
+        "funding of 2 contracts: 4 not booked, from 2026-11-20T08:00 to 2026-11-20T16:00 UTC: the market does not "
+        "answer which funding was settled; it is asked again each minute",
+        "funding of AUSDT: 2 not booked, from 2026-11-20T03:00 to 2026-11-20T04:00 UTC: without a usable rate or mark",
     ]
 
 

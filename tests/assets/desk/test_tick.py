@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.accounting.events import Flow
+from assets.accounting.funding import NOT_TOLD, UNANSWERED, UNUSABLE
 from assets.accounting.ledger import Ledger
 from assets.accounting.pnl import valuation
 from assets.desk.artifacts import EXECUTION
@@ -15,8 +16,10 @@ from assets.desk.invariants import base_constant_between_baselines, log_identiti
 from assets.desk.tick import Ticker, last_log_line
 from assets.desk.value_log import MarksRow, log_row, marks_key, minute_of, parse_log_row
 from assets.desk.verify import verify
+from resources.clock import ManualClock
 from resources.documents import Document, dump_document, dump_line, from_iso, load_document, to_iso
 from resources.market import FundingRate, MarketError
+from resources.store import StoreUnavailable
 from tests.desk_parts import DAY, MINUTE, START, D, Parts, market_of
 from tests.faults.interrupted_store import InterruptedStore
 from tests.memory_store import MemoryStore
@@ -311,19 +314,34 @@ def test_a_clock_that_jumped_ahead_and_back_loses_no_settlement() -> None:
     assert parts.desk().ledger().book().funding == -50
 
 
+def test_what_a_clock_that_jumped_ahead_judged_is_judged_again() -> None:
+    parts = invested()
+    parts.minutes(1)
+    right = parts.clock.now()
+    assert ticked_at(parts, right + DAY) == [f"{symbol} {due}" for due in DUE for symbol in ("AUSDT", "BUSDT")]
+    parts.market.rates = settled_at(EIGHT)
+    assert ticked_at(parts, right + timedelta(hours=10)) == []
+    assert ticked_at(parts, right + DAY + MINUTE) == [
+        f"{symbol} {due}" for due in DUE[1:] for symbol in ("AUSDT", "BUSDT")
+    ]
+
+
 def settled_at(at: datetime) -> list[FundingRate]:
     return [FundingRate("AUSDT", at, D("0.0001"), D(100)), FundingRate("BUSDT", at, D(0), D(10))]
 
 
-def ticked_at(parts: Parts, at: datetime) -> list[str]:
+def ticked_at(parts: Parts, at: datetime, why: str = NOT_TOLD) -> list[str]:
     parts.clock.move_to(at)
-    return [f"{symbol} {due:%d %H:%M}" for due, symbol in parts.tick().funding_unbooked]
+    lacks = parts.tick().funding_unbooked
+    assert {lack.why for lack in lacks} <= {why}
+    return [f"{lack.symbol} {lack.time:%d %H:%M}" for lack in lacks]
 
 
+DUE = ("20 08:00", "20 16:00")
 EIGHT, MIDNIGHT = START.replace(hour=8, minute=0, second=0), START.replace(hour=0, minute=0, second=0) + DAY
 
 
-def test_a_settlement_that_nobody_told_is_named_once_when_it_is_no_longer_looked_for() -> None:
+def test_eight_hours_of_which_nobody_told_a_settlement_are_named_once_when_it_is_no_longer_looked_for() -> None:
     parts = invested()
     assert ticked_at(parts, EIGHT + timedelta(minutes=59)) == []
     assert ticked_at(parts, EIGHT + timedelta(minutes=61)) == ["AUSDT 20 08:00", "BUSDT 20 08:00"]
@@ -350,14 +368,106 @@ def test_after_days_down_only_what_nobody_told_is_missing() -> None:
     assert ticked_at(parts, MIDNIGHT + timedelta(hours=2)) == ["AUSDT 20 16:00", "BUSDT 20 16:00"]
 
 
-def test_what_a_silent_market_did_not_tell_is_missing_until_it_does() -> None:
+def test_of_a_silent_market_it_is_said_that_it_is_and_what_is_missing_when_it_answers() -> None:
     parts = invested()
-    parts.market.rates = settled_at(EIGHT)
+    parts.market.rates = settled_at(EIGHT)[:1]
     answering, parts.market.funding = parts.market.funding, _silent  # type: ignore[method-assign]
-    assert ticked_at(parts, EIGHT + timedelta(minutes=61)) == ["AUSDT 20 08:00", "BUSDT 20 08:00"]
+    assert ticked_at(parts, EIGHT + timedelta(minutes=59), UNANSWERED) == []
+    assert ticked_at(parts, EIGHT + timedelta(minutes=61), UNANSWERED) == ["AUSDT 20 08:00", "BUSDT 20 08:00"]
+    assert ticked_at(parts, EIGHT + timedelta(minutes=62), UNANSWERED) == []
+    assert ticked_at(parts, EIGHT + timedelta(hours=8, minutes=61), UNANSWERED) == ["AUSDT 20 16:00", "BUSDT 20 16:00"]
+    parts.market.rates += settled_at(EIGHT + timedelta(hours=8))
     parts.market.funding = answering  # type: ignore[method-assign]
-    assert ticked_at(parts, EIGHT + timedelta(minutes=62)) == []
+    assert ticked_at(parts, EIGHT + timedelta(hours=8, minutes=62)) == ["BUSDT 20 08:00"]
+    assert ticked_at(parts, EIGHT + timedelta(hours=8, minutes=63)) == []
+    assert parts.desk().ledger().book().funding == -100
+
+
+def test_of_a_market_that_is_silent_for_longer_than_the_book_remembers_it_is_asked_as_far_as_that() -> None:
+    parts = invested()
+    parts.tick()
+    answering, parts.market.funding = parts.market.funding, _silent  # type: ignore[method-assign]
+    parts.clock.move_to(MIDNIGHT + timedelta(days=10))
+    assert parts.tick().status == "logged"
+    parts.market.funding = answering  # type: ignore[method-assign]
+    parts.market.rates = settled_at(EIGHT) + settled_at(MIDNIGHT + timedelta(days=10))
+    parts.clock.sleep(60)
+    assert parts.tick().funding_posted == 2, "the first is older than what could be told from a repeat"
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(milliseconds=3), timedelta(seconds=40)])
+def test_a_settlement_told_without_a_usable_rate_is_named_once_and_its_period_not_besides(late: timedelta) -> None:
+    """Whatever minute and second the ticks fall on; another settlement of the period is booked, or none is."""
+    parts = invested()
+    parts.market.rates = [
+        FundingRate("AUSDT", EIGHT - timedelta(hours=1), D("0.0001"), D(100)),
+        FundingRate("AUSDT", EIGHT + late, D("NaN"), D(100)),
+        FundingRate("BUSDT", EIGHT + late, D("0.0001"), None),
+        FundingRate("CUSDT", EIGHT + late, D("NaN"), None),
+    ]
+    named = []
+    for seconds in range(0, 5 * 60, 20):
+        named += ticked_at(parts, EIGHT + timedelta(minutes=58, seconds=seconds), UNUSABLE)
+    assert sorted(named) == ["AUSDT 20 08:00", "BUSDT 20 08:00"]
     assert parts.desk().ledger().book().funding == -50
+    parts.ticker = None
+    assert sorted(ticked_at(parts, EIGHT + timedelta(hours=2), UNUSABLE)) == named
+
+
+def test_a_settlement_that_gets_its_mark_late_is_not_missing() -> None:
+    parts = invested()
+    parts.market.rates = [FundingRate("AUSDT", EIGHT, D("0.0001"), None), settled_at(EIGHT)[1]]
+    assert ticked_at(parts, EIGHT + timedelta(minutes=59)) == []
+    parts.market.rates = settled_at(EIGHT)
+    assert ticked_at(parts, EIGHT + timedelta(minutes=60)) == []
+    assert ticked_at(parts, EIGHT + timedelta(minutes=61)) == []
+    assert parts.desk().ledger().book().funding == -50
+
+
+def test_at_the_end_of_a_recording_what_is_still_looked_for_is_missing_too_but_what_a_moment_later_may_be_told() -> (
+    None
+):
+    parts = invested()
+    parts.market.rates = [FundingRate("BUSDT", EIGHT, D("NaN"), D(10))]
+    for seconds, missing in ((0, ["BUSDT"]), (59, ["BUSDT"]), (60, ["AUSDT", "BUSDT"]), (3660, [])):
+        parts.clock.move_to(EIGHT + timedelta(seconds=seconds))
+        named = parts.tick().funding_unbooked
+        assert [lack.symbol for lack in named] == ([] if missing else ["AUSDT", "BUSDT"]), "either now or yet"
+        assert parts.ticker is not None
+        assert [lack.symbol for lack in parts.ticker.unbooked_yet()] == missing
+
+
+def test_what_a_tick_found_that_then_failed_the_next_one_of_the_same_ticker_books_and_names() -> None:
+    """At whichever operation the store fails."""
+    parts = invested()
+    assert isinstance(parts.store, MemoryStore)
+    started = parts.store.copy()
+
+    def ticked(fails_at: int) -> tuple[Ticker, InterruptedStore]:
+        parts.store, parts.market.rates = started.copy(), []
+        parts.clock = ManualClock(EIGHT + timedelta(minutes=30))
+        store = InterruptedStore(parts.store, fails_at, _refuse)
+        ticker = Ticker(parts.desk(store))
+        assert ticker.tick().funding_unbooked == ()
+        parts.market.rates = settled_at(EIGHT)[:1]
+        parts.clock.sleep(31 * 60)
+        return ticker, store
+
+    ticker, store = ticked(0)
+    before = store.operations
+    assert [lack.symbol for lack in ticker.tick().funding_unbooked] == ["BUSDT"]
+    assert store.operations > before + 5
+    for fails_at in range(before + 1, store.operations + 1):
+        ticker, _ = ticked(fails_at)
+        with pytest.raises(StoreUnavailable):
+            ticker.tick()
+        parts.clock.sleep(60)
+        assert [(lack.symbol, lack.time) for lack in ticker.tick().funding_unbooked] == [("BUSDT", EIGHT)]
+        assert parts.desk().ledger().book().funding == -50
+
+
+def _refuse() -> None:
+    raise StoreUnavailable("no space left on device")
 
 
 def test_what_waits_for_a_rebalance_is_not_missing() -> None:
