@@ -20,6 +20,8 @@ Points = tuple[tuple[int, Value], ...]
 _FOLDER = "reports/"
 _POINTS = 120  # as many as other metrics' trends have
 _RUNS = 30  # a month of days; each is read once
+_DATE = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?!\d)")
+_NUMBER = re.compile(r"(?<![\d.])\d+$")  # that ends a name; after a point it would be part of a parameter
 # results.json has the brief's units: these are in per cent there, and fractions here as everywhere inside.
 _PER_CENT = {"volatility"}
 
@@ -29,9 +31,10 @@ class BacktestReport:
     """``name`` is the report's folder, ``stored_at`` when its results were written. ``values`` are brief 4's metrics of
     a backtest in the units of ``telemetry_log.METRICS``, None undefined; amounts are in ``currency``. ``trends`` are
     their points, oldest first, as (time_ns, value): of ``final_equity`` the equity during the run, of the others one
-    for each run of its kind: this report and those stored before it in its currency whose names differ from its name
-    in their digits alone (a day's from another day's). ``damaged`` says what is wrong with what is stored ("" while
-    nothing is); there are no values then."""
+    for each run of its kind: this report and those before it in its currency whose names differ from its name in their
+    dates alone or, where a name has none, in the number that it ends with. That date or number is what they are
+    ordered by, whenever each was stored. ``damaged`` says what is wrong with what is stored ("" while nothing is);
+    there are no values then."""
 
     name: str
     stored_at: datetime
@@ -62,11 +65,13 @@ class NewestReport:
     def refresh(self) -> None:
         """Look which report was stored last, and read it and those before it. Raises StoreError."""
         stored = [each for each in self._store.list(_FOLDER) if each.key.endswith(f"/{RESULTS}")]
-        newest = max(stored, key=_stored, default=None)
+        newest = max(stored, key=lambda each: (each.modified, *_run(each.key)), default=None)
         if newest is None:
             self._read, self.report = {}, None
             return
-        runs = sorted((each for each in stored if _kind(each.key) == _kind(newest.key)), key=_stored)[-_RUNS:]
+        last = _run(newest.key)
+        alike = {each: run for each in stored if (run := _run(each.key))[0] == last[0] and run <= last}
+        runs = sorted(alike, key=alike.__getitem__)[-_RUNS:]
         if runs == list(self._read):
             return
         read = {each: self._read[each] if each in self._read else self._results(each) for each in runs}
@@ -98,17 +103,17 @@ class NewestReport:
         return BacktestReport(name, newest.modified, results.currency, results.values, trends | {"final_equity": curve})
 
 
-def _stored(entry: Entry) -> tuple[datetime, str]:
-    return entry.modified, entry.key
-
-
 def _name(key: str) -> str:
     return key.removeprefix(_FOLDER).removesuffix(f"/{RESULTS}")
 
 
-def _kind(key: str) -> str:
-    """What a report's name has in common with that of another run."""
-    return re.sub(r"\d+", "0", _name(key))
+def _run(key: str) -> tuple[str, int, str]:
+    """What a report's name has in common with those of its kind, and what orders it among them: its dates or the number
+    it ends with. The name itself is last: two that are written differently may have the same number (7, 07)."""
+    name = _name(key)
+    part, mark = (_DATE, "/date") if _DATE.search(name) else (_NUMBER, "/number")  # no name has a slash
+    digits = "".join(part.findall(name)).replace("-", "")
+    return part.sub(mark, name), int(digits or 0), name
 
 
 def _parsed(results: Document) -> _Results:

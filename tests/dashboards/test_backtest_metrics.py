@@ -119,17 +119,84 @@ def signals_over(store: MemoryStore) -> tuple[list[int | None], str]:
     return row["line"], row["alone"]
 
 
-def test_runs_of_the_same_kind_give_the_metrics_a_trend_in_the_order_they_were_stored() -> None:
+def test_runs_of_the_same_kind_give_the_metrics_a_trend_that_ends_with_the_report_stored_last() -> None:
     store = MemoryStore()
     for day, signals in (("2026-02-09", 30), ("2026-02-10", 10), ("2026-02-11", 20)):
-        store_report(store, f"paper_{day}", NOW - timedelta(days=int(day[-2:])), total_signals=signals)
+        store_report(store, f"paper_{day}", NOW + timedelta(days=int(day[-2:])), total_signals=signals)
     shown = shown_by(store)
-    assert (shown["hint"], shown["rows"]["total_signals"]["text"]) == ("paper_2026-02-09", "30")
-    assert signals_over(store) == ([500, 0, 1000], "")
+    assert (shown["hint"], shown["rows"]["total_signals"]["text"]) == ("paper_2026-02-11", "20")
+    assert signals_over(store) == ([1000, 0, 500], "")
     assert len(shown["rows"]["final_equity"]["line"]) == 96  # its own curve, as before
 
-    store_report(store, "spring", NOW, total_signals=7)
+    store_report(store, "spring", NOW + timedelta(days=12), total_signals=7)
     assert signals_over(store) == ([], "one value")
+
+
+def runs_of(*names: str, last: str = "") -> list[str]:
+    """The names of the runs in the trend of the report stored last: of ``last``, else of the one named first, each
+    stored a minute before the one named before it."""
+    store = MemoryStore()
+    for place, name in enumerate(names):
+        store_report(store, name, NOW if name == last else EARLIER - timedelta(minutes=place), total_signals=place)
+    reports = NewestReport(store)
+    reports.refresh()
+    assert reports.report is not None
+    assert reports.report.name == (last or names[0])
+    return [names[int(place)] for _, place in reports.report.trends["total_signals"] if place is not None]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("paper_paper_2026-02-09", "paper_paper_2026-02-10", "paper_paper_2026-10-01", "paper_paper_2027-01-01"),
+        ("week_9", "week_10", "week_111"),
+        ("2025-12-29 to 2026-01-04, 2x", "2026-01-05 to 2026-01-11, 2x"),
+        ("run8", "run09", "run9", "run10"),
+        ("20260209", "20260210"),
+    ],
+)
+def test_the_name_orders_the_runs_whenever_they_were_stored(names: tuple[str, ...]) -> None:
+    """Days filled in afterwards, and a store that was copied, have times in any order."""
+    assert runs_of(*reversed(names)) == list(names)
+    assert runs_of(*names, last=names[-1]) == list(names)
+    assert runs_of(*names) == [names[0]], "what came after the report stored last is no run before it"
+
+
+def test_a_store_whose_files_all_have_one_time_shows_the_last_of_its_days() -> None:
+    store = MemoryStore()
+    for day in (9, 11, 10):
+        store_report(store, f"run_{day}", NOW, total_signals=day)
+    assert shown_by(store)["hint"] == "run_11"
+    assert signals_over(store) == ([0, 500, 1000], "")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lev_10x", "lev_2x"),
+        ("lev_0.5", "lev_0.25"),
+        ("lev_10x_2026-02-10", "lev_2x_2026-02-09"),
+        ("paper_okx_2026-02-10", "paper_bybit_2026-02-09"),
+        ("week_2026-02-10", "week_9"),
+        ("30d_btc", "7d_btc"),
+        ("spring", "autumn"),
+    ],
+)
+def test_names_that_differ_in_anything_else_are_no_runs_of_one_kind(names: tuple[str, ...]) -> None:
+    """A number inside a name is a parameter: its values are no course of time."""
+    assert runs_of(*names) == [names[0]]
+
+
+def test_a_trend_has_the_last_thirty_runs_and_no_more_are_read() -> None:
+    store = Noting()
+    for run in range(33):
+        store_report(store, f"run_{run}", EARLIER - timedelta(minutes=run) if run < 32 else NOW, total_signals=run)
+    reports = NewestReport(store)
+    store.asked.clear()
+    reports.refresh()
+    assert reports.report is not None
+    assert [value for _, value in reports.report.trends["total_signals"]] == list(range(3, 33))
+    assert len([key for key in store.asked if key.endswith("results.json")]) == 30
 
 
 def test_a_run_of_another_currency_has_no_part_in_a_trend_and_one_that_cannot_be_read_is_a_gap() -> None:
