@@ -54,10 +54,12 @@ def test_both_pages_fit_every_screen_with_nothing_and_with_two_hundred_trades(
     tiny = {f"{leg}_{side}": Decimal("0.0000091763") for leg in ("long", "short") for side in ("bid", "ask")}
     watched_pairs = (full.opportunity(), full.opportunity(ticker="PEPEUSDT", tradable="low_confidence", **tiny))
     leg_outs = (full.leg_out(ticker="PEPEUSDT", hedge_price=Decimal("0.0000091763")),)
-    changes = {"opportunities": watched_pairs, "leg_outs": leg_outs}
+    moved = {"net_flows": Decimal(500), "equity": Decimal("20524.12")}
+    changes = {"opportunities": watched_pairs, "leg_outs": leg_outs, **moved}
     replace(full, changes=changes).write(open_store(str(tmp_path)))
     for each, viewport in seen:
         page = each.page
+        expect(page.locator(".summary .delta").first).to_have_text("flows +500.00, equity 20,524.12")
         for title in (labels.PORTFOLIO_SUMMARY, labels.ACTIVE_TRADES.format("200"), labels.RECENT_EXITS):
             expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
         expect(page.locator(".notice")).to_have_count(0)
@@ -66,7 +68,7 @@ def test_both_pages_fit_every_screen_with_nothing_and_with_two_hundred_trades(
         expect(page.locator(".capital path.equity")).to_be_attached()
         for head in labels.ACTIVE:
             expect(page.locator(".active").get_by_role("columnheader", name=head, exact=True)).to_be_visible()
-        fits(page, viewport, ".card h2, .summary .number, .active tbody tr:first-child td")
+        fits(page, viewport, ".card h2, .summary .number, .summary .delta span, .active tbody tr:first-child td")
         nothing_is_cut(page, ".scroll, .opportunities th, .opportunities td")
         page.keyboard.press("4")
         expect(page.locator(".record").first).to_be_visible()

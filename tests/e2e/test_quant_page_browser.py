@@ -76,6 +76,18 @@ def test_every_kind_of_decision_renders_cleanly_on_desk_and_phone(
         seen.clean()
 
 
+def test_between_phone_and_desk_the_page_is_no_wider_than_the_screen(
+    tmp_path: Path, served: Serving, watched: Watching
+) -> None:
+    server = served(stored(tmp_path, QuantFolder(today())))
+    for width in (740, 800, 1024):
+        seen = watched({"width": width, "height": 900})
+        page = seen.open(f"{server.url}/quant")
+        expect(page.get_by_role("link", name=labels.BACKTEST_30D, exact=True)).to_be_visible()
+        no_overflow(page)
+        seen.clean()
+
+
 def test_why_there_was_no_calibration_yet_is_read_in_full(tmp_path: Path, served: Serving, watched: Watching) -> None:
     server = served(stored(tmp_path, QuantFolder(today(), uncalibrated="3 rows in 28 days, 10 needed")))
     for viewport in (DESKTOP, PHONE):
