@@ -326,6 +326,17 @@ def test_what_a_clock_that_jumped_ahead_judged_is_judged_again() -> None:
     ]
 
 
+def test_what_a_clock_that_jumped_ahead_said_of_a_silent_market_is_said_again() -> None:
+    parts = invested()
+    parts.minutes(1)
+    right = parts.clock.now()
+    parts.market.funding = _silent  # type: ignore[method-assign]
+    named = ticked_at(parts, right + DAY, UNANSWERED)
+    assert len(named) == 2 * len(DUE)
+    assert ticked_at(parts, right + timedelta(hours=10)) == []
+    assert ticked_at(parts, right + DAY + MINUTE, UNANSWERED) == named
+
+
 def settled_at(at: datetime) -> list[FundingRate]:
     return [FundingRate("AUSDT", at, D("0.0001"), D(100)), FundingRate("BUSDT", at, D(0), D(10))]
 
@@ -429,7 +440,7 @@ def test_at_the_end_of_a_recording_what_is_still_looked_for_is_missing_too_but_w
 ):
     parts = invested()
     parts.market.rates = [FundingRate("BUSDT", EIGHT, D("NaN"), D(10))]
-    for seconds, missing in ((0, ["BUSDT"]), (59, ["BUSDT"]), (60, ["AUSDT", "BUSDT"]), (3660, [])):
+    for seconds, missing in ((0, ["BUSDT"]), (59, ["BUSDT"]), (60, ["AUSDT", "BUSDT"]), (3600, [])):
         parts.clock.move_to(EIGHT + timedelta(seconds=seconds))
         named = parts.tick().funding_unbooked
         assert [lack.symbol for lack in named] == ([] if missing else ["AUSDT", "BUSDT"]), "either now or yet"
