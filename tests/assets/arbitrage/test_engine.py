@@ -596,6 +596,202 @@ def test_a_rate_that_comes_while_a_book_is_gone_counts_once_the_book_is_back(des
     assert desk.last(TradeExiting).reason == "funding_convergence"
 
 
+def test_after_a_leg_out_on_the_way_out_the_rest_leaves_at_the_market(desk: Desk) -> None:
+    """Books of 100 let a part of the 99 be quoted at once. Who was naked on the way out waits for no limits again."""
+    desk.open_trade()
+    desk.wait(10_000)
+    desk.quote(0, 100.5, 100.51, 100, 100)
+    desk.quote(1, 100.51, 100.52, 100, 100)
+    quoted = submitted(desk)[2:]
+    assert [order[:3] for order in quoted] == [(leg, Purpose.EXIT, OrderType.LIMIT) for leg in Leg]
+    assert quoted[0][3] < 99
+    desk.wait(100)
+    desk.trade(0, 100.51, 600, buyer_is_aggressor=True)
+    desk.wait(500)
+    assert desk.last(LegOut).phase is Purpose.EXIT
+    while desk.only_trade.status is not TradeStatus.CLOSED:
+        desk.quote(0, 100.5, 100.51, 100, 100)
+        desk.quote(1, 100.51, 100.52, 100, 100)
+        desk.wait(100)
+        assert desk.words(OrderSubmitted)[-1].order_type is OrderType.MARKET
+    hedge, *rest = submitted(desk)[4:]
+    assert hedge[:3] == (Leg.SHORT, Purpose.HEDGE, OrderType.MARKET)
+    assert {order[1:3] for order in rest} == {(Purpose.EXIT, OrderType.MARKET)}
+    sound(desk)
+
+
+def test_a_round_of_exit_limits_has_its_own_half_second(desk: Desk) -> None:
+    """The clock of a round that filled early does not end the next one."""
+    desk.open_trade()
+    desk.wait(10_000)
+    desk.quote(0, 100.5, 100.51, 100, 100)
+    desk.quote(1, 100.51, 100.52, 100, 100)
+    desk.wait(300)
+    desk.trade(0, 100.51, 600, buyer_is_aggressor=True)
+    desk.trade(1, 100.51, 600, buyer_is_aggressor=False)
+    assert [order[2] for order in submitted(desk)[4:]] == [OrderType.LIMIT] * 2
+    desk.wait(499)
+    assert desk.words(OrderCancelled) == []
+    desk.wait(100)
+    assert {event.reason for event in desk.words(OrderCancelled)} == {"timeout"}
+    sound(desk)
+
+
+def test_exit_limits_are_not_quoted_again_by_a_price_that_grows_old(desk: Desk) -> None:
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.apart()
+    desk.wait(3_900)
+    desk.quote(0, 99.99, 100)
+    desk.rate(1, "0.0001")
+    assert len(submitted(desk)) == 4
+    desk.wait(550)  # what the other venue said would be older than five seconds before a second round is over
+    assert len(desk.words(OrderCancelled)) == 2
+    assert len(submitted(desk)) == 4
+    desk.apart()
+    assert [order[2] for order in submitted(desk)[4:]] == [OrderType.LIMIT] * 2
+    sound(desk)
+
+
+@pytest.mark.parametrize(("age_ms", "leaves"), [(4_900, True), (4_950, False)])
+def test_a_loss_leaves_by_prices_that_outlast_a_hedge(desk: Desk, age_ms: int, leaves: bool) -> None:
+    """One cancellation and three hedges take 80 ms at these venues, and a price is believed for five seconds."""
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.apart()
+    desk.wait(age_ms)
+    desk.quote(0, 99, 99.01)
+    assert bool(desk.words(TradeExiting)) is leaves
+    sound(desk)
+
+
+@pytest.mark.parametrize(("age_ms", "leaves"), [(3_900, True), (4_100, False)])
+def test_limits_leave_by_prices_that_outlast_them_and_a_hedge(desk: Desk, age_ms: int, leaves: bool) -> None:
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.apart()
+    desk.wait(age_ms)
+    desk.quote(0, 99.99, 100)
+    desk.rate(1, "0.0001")
+    assert bool(desk.words(TradeExiting)) is leaves
+    sound(desk)
+
+
+def test_funding_received_counts_towards_the_target_at_the_next_price(desk: Desk) -> None:
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.apart()
+    assert desk.words(TradeExiting) == []
+    desk.settle(1, "0.01", 100)
+    desk.wait(1)
+    desk.apart()
+    assert desk.last(TradeExiting).reason == "profit_target"
+    sound(desk)
+
+
+def test_a_loss_of_more_than_all_capital_halts(desk: Desk) -> None:
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.quote(0, 1, 1.01)
+    desk.quote(1, 250, 250.01)
+    desk.wait(100)
+    assert desk.only_trade.status is TradeStatus.CLOSED
+    assert desk.portfolio.available < 0
+    (halted,) = desk.words(Halted)
+    assert halted.reason == "available capital is below zero"
+    assert halted.seq < desk.last(TradeClosed).seq, "said with the fill that took it there"
+
+
+def test_each_time_a_trade_is_naked_for_too_long_is_alarmed(desk: Desk) -> None:
+    desk.rates()
+    desk.apart()
+    desk.wait(10)
+    desk.interrupt(0)
+    desk.interrupt(1)
+    desk.wait(600)
+    assert len(desk.words(Halted)) == 1
+    desk.quote(1, 101, 101.01)  # the only way open is to complete the trade
+    desk.wait(60)
+    assert desk.only_trade.status is TradeStatus.ACTIVE
+    desk.quote(0, 95, 95.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(5)
+    desk.interrupt(1)  # one leg is sold, the other is not bought back
+    desk.wait(600)
+    assert len(desk.words(Halted)) == 2
+    sound(desk)
+
+
+def test_a_hedge_refused_for_the_third_time_halts_at_once_and_the_next_naked_leg_counts_anew(desk: Desk) -> None:
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(12)  # one leg's first slice is sold
+    for refused in range(1, 4):
+        assert desk.words(Halted) == []
+        desk.interrupt(1)  # before the order arrives
+        desk.wait(25)
+        assert len(desk.words(OrderRefused)) == refused
+        assert desk.last(LegOut).phase is Purpose.EXIT
+        desk.quote(1, 101, 101.01)
+    assert desk.last(Halted).time_ns == desk.last(OrderRefused).time_ns
+    desk.wait(25)
+    assert desk.engine.naked_since_ns is None
+    assert submitted(desk)[-1][1] is Purpose.EXIT, "hedged, and the next slice is under way"
+    desk.interrupt(1)
+    desk.wait(25)
+    assert len(desk.words(OrderRefused)) == 4
+    assert len(desk.words(Halted)) == 1
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(200)
+    assert desk.only_trade.status is TradeStatus.CLOSED
+    sound(desk)
+
+
+def test_nothing_more_is_sent_while_an_order_of_the_slice_is_still_under_way(desk: Desk) -> None:
+    """One order of the two is refused and its venue comes back at once: another slice now would close the other leg
+    twice."""
+    desk.open_trade()
+    desk.wait(1_000)
+    desk.quote(0, 99, 99.01)
+    desk.quote(1, 101, 101.01)
+    desk.wait(5)
+    desk.interrupt(0)
+    desk.wait(7)
+    assert len(desk.words(OrderRefused)) == 1
+    desk.quote(0, 99, 99.01)
+    assert len(submitted(desk)) == 4
+    desk.wait(10)
+    assert submitted(desk)[4:] == [(Leg.LONG, Purpose.HEDGE, OrderType.MARKET, D("50"))]
+    desk.wait(100)
+    assert desk.only_trade.status is TradeStatus.CLOSED
+    sound(desk)
+
+
+def test_what_has_left_already_is_no_part_of_a_later_loss(desk: Desk) -> None:
+    """Half is sold at the target; what is left of the trade has not lost what the whole of it would have."""
+    desk.open_trade()
+    desk.wait(10_000)
+    desk.quote(0, 100.5, 100.51, 100, 100)
+    desk.quote(1, 100.51, 100.52, 100, 100)
+    desk.wait(100)
+    desk.trade(0, 100.51, 600, buyer_is_aggressor=True)
+    desk.trade(1, 100.51, 600, buyer_is_aggressor=False)
+    desk.wait(30)
+    desk.quote(0, 99.5, 99.51)
+    desk.quote(1, 100.8, 100.81)
+    desk.wait(100)
+    assert desk.words(OrderCancelled) == []
+    desk.quote(1, 103, 103.01)
+    assert [order[2] for order in submitted(desk)[4:]] == [OrderType.LIMIT] * 2
+    desk.wait(60)
+    assert len(desk.words(OrderCancelled)) == 2
+    assert submitted(desk)[-1][2] is OrderType.MARKET
+    sound(desk)
+
+
 def test_an_unknown_rate_is_no_convergence(desk: Desk) -> None:
     desk.open_trade()
     desk.now += 8 * 3600 * 10**9  # both rates were settled
